@@ -1,0 +1,87 @@
+// The interface between the kernel storey and the module storey: SEAMCALLs, as registers.
+
+/** Leaf numbers of the host-side interface functions. */
+export const TDH = {
+  VP_ENTER: 0,
+  MNG_ADDCX: 1,
+  MEM_PAGE_ADD: 2,
+  MEM_SEPT_ADD: 3,
+  VP_ADDCX: 4,
+  MEM_PAGE_RELOCATE: 5,
+  MEM_PAGE_AUG: 6,
+  MEM_RANGE_BLOCK: 7,
+  MNG_KEY_CONFIG: 8,
+  MNG_CREATE: 9,
+  VP_CREATE: 10,
+  MNG_RD: 11,
+  MEM_RD: 12,
+  MNG_WR: 13,
+  MEM_WR: 14,
+  MEM_PAGE_DEMOTE: 15,
+  MR_EXTEND: 16,
+  MR_FINALIZE: 17,
+  VP_FLUSH: 18,
+  MNG_VPFLUSHDONE: 19,
+  MNG_KEY_FREEID: 20,
+  MNG_INIT: 21,
+  VP_INIT: 22,
+  MEM_PAGE_PROMOTE: 23,
+  PHYMEM_PAGE_RDMD: 24,
+  MEM_SEPT_RD: 25,
+  VP_RD: 26,
+  MNG_KEY_RECLAIMID: 27,
+  PHYMEM_PAGE_RECLAIM: 28,
+  MEM_PAGE_REMOVE: 29,
+  MEM_SEPT_REMOVE: 30,
+  SYS_KEY_CONFIG: 31,
+  SYS_INFO: 32,
+  SYS_INIT: 33,
+  SYS_RD: 34,
+  SYS_LP_INIT: 35,
+  SYS_TDMR_INIT: 36,
+  SYS_RDALL: 37,
+  MEM_TRACK: 38,
+  MEM_RANGE_UNBLOCK: 39,
+  PHYMEM_CACHE_WB: 40,
+  PHYMEM_PAGE_WBINVD: 41,
+  VP_WR: 43,
+  SYS_LP_SHUTDOWN: 44,
+  SYS_CONFIG: 45,
+} as const;
+
+/** Input registers of a SEAMCALL; those left out are 0. */
+export interface SeamcallArgs {
+  /** Leaf version, RAX[23:16]. */
+  version?: number;
+  rcx?: bigint;
+  rdx?: bigint;
+  r8?: bigint;
+  r9?: bigint;
+  r10?: bigint;
+  r11?: bigint;
+}
+
+/** Output registers of a SEAMCALL. */
+export interface SeamcallResult {
+  /** RAX: the status. */
+  status: bigint;
+  rcx: bigint;
+  rdx: bigint;
+  r8: bigint;
+  r9: bigint;
+  r10: bigint;
+  r11: bigint;
+  /** The rulebook entry that refused the call, where one did. */
+  rule?: string;
+}
+
+/** Physical memory of the modelled host, in pages of 4096 bytes, addressed without KeyID bits. */
+export interface HostMemory {
+  /** The page at a page-aligned address; all-zero pages are made when first touched. */
+  page(pa: bigint): Uint8Array;
+}
+
+/** A TDX module that has been initialised on its platform and takes SEAMCALLs. */
+export interface Seam {
+  call(leaf: number, args: SeamcallArgs): SeamcallResult;
+}
