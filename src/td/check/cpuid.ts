@@ -14,13 +14,21 @@ export const hasIndexFlag = ({ flags }: CpuidEntry): boolean => (flags & KVM_CPU
 const matches = (entry: CpuidEntry, slot: CpuidEntry): boolean =>
   entry.function === slot.function && (!hasIndexFlag(entry) || entry.index === slot.index);
 
-/** For each configurable leaf that KVM fills: the position of the entry it takes. */
-export function filledSlots(cpuid: readonly CpuidEntry[], host: TdHostFacts): { slot: CpuidEntry; position: number }[] {
-  return host.capabilities.cpuid.flatMap((slot) => {
-    const position = cpuid.findIndex((entry) => matches(entry, slot));
-    return position < 0 ? [] : [{ slot, position }];
-  });
+/** A configurable leaf as the module gets it, and the position of the entry that it comes from. */
+export interface FilledLeaf extends CpuidEntry {
+  readonly position: number;
+  /** `index` of the entry, which differs where the entry lacks the flag. */
+  readonly givenIndex: number;
 }
+
+/** What KVM makes of the entries (setup_tdparams_cpuids): for each configurable leaf the first entry that matches. */
+export const filledLeaves = (cpuid: readonly CpuidEntry[], host: TdHostFacts): FilledLeaf[] =>
+  host.capabilities.cpuid.flatMap((slot) => {
+    const position = cpuid.findIndex((entry) => matches(entry, slot));
+    const entry = cpuid[position];
+    if (entry === undefined) return [];
+    return { ...entry, function: slot.function, index: slot.index, position, givenIndex: entry.index };
+  });
 
 const leafName = ({ function: leaf, index }: CpuidEntry) =>
   `CPUID leaf 0x${leaf.toString(16)}${index === 0 ? '' : `, sub-leaf ${index}`}`;
@@ -35,12 +43,12 @@ export function checkLeaves({ cpuid }: InitVmRequest, host: TdHostFacts): Violat
     const what = `${cpuid.length} CPUID entries are given`;
     return [violation('kvm.init-vm.nent', 'error', { field: 'cpuid' }, what)];
   }
-  const slots = filledSlots(cpuid, host);
-  const refused = slots.length !== cpuid.length;
+  const leaves = filledLeaves(cpuid, host);
+  const refused = leaves.length !== cpuid.length;
   const severity = refused ? 'error' : 'warning';
   return cpuid.flatMap((entry, position) => {
     const at = { field: 'cpuid', entry: position } as const;
-    const filled = slots.filter((slot) => slot.position === position).length;
+    const filled = leaves.filter((leaf) => leaf.position === position).length;
     if (filled > 1) {
       const what = `${leafName(entry)} has no KVM_CPUID_FLAG_SIGNIFCANT_INDEX and stands for ${filled} sub-leaves`;
       return [violation('trap.junk-leaves', severity, at, what)];
@@ -70,13 +78,14 @@ const DENIED: Readonly<Partial<Record<CpuidRegister, number>>> = { ebx: (1 << 4)
 
 /** Bits outside the configurable masks, each named. */
 export function checkMasks({ cpuid }: InitVmRequest, host: TdHostFacts): Violation[] {
-  return cpuid.flatMap((entry, position) => {
+  return filledLeaves(cpuid, host).flatMap((entry) => {
     const mask = entryAt(host.capabilities.cpuid, entry.function, entry.index);
     if (mask === undefined) return [];
     return CPUID_REGISTERS.flatMap((register) => {
-      const at = { field: 'cpuid', entry: position, register } as const;
+      const at = { field: 'cpuid', entry: entry.position, register } as const;
       const outside = (entry[register] & ~mask[register]) >>> 0;
-      const denied = entry.function === 7 && entry.index === 0 ? (DENIED[register] ?? 0) : 0;
+      // KVM looks at the index of the entry, also of one that stands for every sub-leaf.
+      const denied = entry.function === 7 && entry.givenIndex === 0 ? (DENIED[register] ?? 0) : 0;
       const place = cpuidRegisterPlace(entry.function, entry.index, register);
       const name = (bits: number) => describeCpuidBits(entry.function, entry.index, register, bits);
       const found: Violation[] = [];

@@ -1,6 +1,7 @@
 import { entryAt, fieldOf } from '../cpuid-entries.js';
 import type { TdHostFacts } from '../host-facts.js';
 import { LEVEL, levelType, TOPOLOGY_SUBLEAVES } from '../topology.js';
+import { filledLeaves } from './cpuid.js';
 import type { InitVmRequest, Violation } from './violation.js';
 import { violation } from './violation.js';
 
@@ -36,10 +37,10 @@ function wrongTypes(levels: readonly Level[]): string | undefined {
 
 /** CPUID(0x1F) as KVM_TDX_INIT_VM gets it; leaves that are not given are zeros to the module. */
 export function checkTopology({ cpuid }: InitVmRequest, host: TdHostFacts): Violation[] {
-  const entries = TOPOLOGY_SUBLEAVES.map((subleaf) => entryAt(cpuid, 0x1f, subleaf));
-  const position = cpuid.findIndex((entry) => entry.function === 0x1f);
-  if (position < 0) return [];
-  const at = { field: 'cpuid', entry: position } as const;
+  const given = filledLeaves(cpuid, host).filter((leaf) => leaf.function === 0x1f);
+  if (given.length === 0) return [];
+  const at = { field: 'cpuid', entry: given[0]!.position } as const;
+  const entries = TOPOLOGY_SUBLEAVES.map((subleaf) => entryAt(given, 0x1f, subleaf));
   const first = entries[0];
   const rest = entries.slice(1);
   const isZero = (entry: (typeof entries)[number]) => !entry || (entry.eax | entry.ebx | entry.ecx | entry.edx) === 0;
