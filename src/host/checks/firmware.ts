@@ -49,7 +49,7 @@ export const FIRMWARE_CHECKS: readonly Check[] = [
       if (fromMsr.status !== 'skip') return fromMsr;
       const log = readers.kernelLog();
       const line = log.ok ? recognise(log.value).findLast(({ message }) => message.id === 'bios-enabled') : undefined;
-      const range = line && line.message.pattern.exec(line.line);
+      const range = line?.message.pattern.exec(line.line);
       return range ? judge(Number(range[2]) - Number(range[1]), 'kernel log') : fromMsr;
     },
   },

@@ -1,5 +1,5 @@
 import { type Check, fail, pass, skip, warn } from '../check.js';
-import { maybeIntel, readCpuInfo } from '../cpuinfo.js';
+import { INTEL, maybeIntel, readCpuInfo } from '../cpuinfo.js';
 import { complaints, recognise } from '../messages.js';
 
 /** Linux from which KVM's TDX interface is the one that this library speaks. */
@@ -48,6 +48,7 @@ export const KERNEL_CHECKS: readonly Check[] = [
     run: (readers) => {
       const info = readCpuInfo(readers);
       if (!info.ok) return skip(`/proc/cpuinfo: ${info.reason}`);
+      if (info.value.vendor !== INTEL && info.value.vendor !== '') return skip('not an Intel processor');
       return info.value.flags.has('tdx_host_platform')
         ? pass('flag tdx_host_platform')
         : fail('flag tdx_host_platform is missing in /proc/cpuinfo');
