@@ -33,7 +33,7 @@ export interface ShownError {
 }
 
 // Errors of the library that are an answer, not a bug; told by name because importing their classes would load the library.
-const ANSWERS = new Set(['KvmError', 'KvmStateError', 'TdConfigError', 'AbortError']);
+const ANSWERS = new Set(['KvmError', 'KvmStateError', 'TdConfigError', 'TdLaunchError', 'NativeUnavailableError']);
 const isAnswer = (error: Error) =>
   ANSWERS.has(error.name) || /^(Image|Tdvf|Profile|PageList)\w*Error$/.test(error.name);
 
@@ -55,7 +55,20 @@ export function showError(error: unknown): ShownError {
   };
 }
 
-const SHOWN_FIELDS = ['code', 'request', 'rule', 'hint', 'pagesDone', 'offset', 'findings'] as const;
+const SHOWN_FIELDS = [
+  'code',
+  'step',
+  'request',
+  'rule',
+  'hint',
+  'explanation',
+  'pagesDone',
+  'offset',
+  'found',
+  'expected',
+  'fix',
+  'findings',
+];
 
 function errorFields(error: Error): Record<string, unknown> {
   const fields: Record<string, unknown> = { name: error.name, message: error.message };
@@ -66,5 +79,6 @@ function errorFields(error: Error): Record<string, unknown> {
     const { name, value, operand } = tdxStatus;
     fields['tdxStatus'] = { name, value, ...(operand && { operand }) };
   }
+  if (error.cause instanceof Error) fields['cause'] = errorFields(error.cause);
   return fields;
 }
