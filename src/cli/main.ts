@@ -37,13 +37,17 @@ export async function main(argv: string[]): Promise<number> {
   const program = new Command('tdxctl')
     .description('Query, explain, build and measure Intel TDX Trust Domains on KVM, or on a model of it.')
     .version(argv.includes('--version') || argv.includes('-V') ? version() : '', '-V, --version')
-    .showHelpAfterError('(tdxctl --help shows what there is)')
     .addHelpText(
       'after',
       '\nWhere KVM offers no TDs, everything runs on a model and says so.\nExit codes: 0 done, 1 the answer is no, 2 wrong use.',
     );
   for (const command of COMMANDS) program.addCommand(command(bind));
-  for (const command of [program, ...program.commands]) command.exitOverride();
+  for (const command of [program, ...program.commands]) {
+    const path = command === program ? 'tdxctl' : `tdxctl ${command.name()}`;
+    command.exitOverride();
+    command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tdxctl: ')) });
+    command.showHelpAfterError(`See ${path} --help.`);
+  }
 
   try {
     await program.parseAsync(argv, { from: 'user' });
