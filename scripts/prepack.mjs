@@ -12,5 +12,7 @@ if (existsSync(built)) {
   copyFileSync(built, target);
   console.log('packed with the addon for linux-x64');
 } else {
-  console.warn('packed WITHOUT the addon: build/Release/kvm_tdx.node is not there; the package will only have the model');
+  console.warn(
+    'packed WITHOUT the addon: build/Release/kvm_tdx.node is not there; the package will only have the model',
+  );
 }
