@@ -4,6 +4,7 @@ import { BFV, buildTdvf, HOB, type SectionSpec, SIZE, type TdvfSpec, TEMP } from
 
 const verdictsOf = (spec: TdvfSpec) => lintTdvf(buildTdvf(spec)).verdicts;
 const payload: SectionSpec = { type: 5, gpa: 0x200000n, memorySize: 0x1000n };
+const cfv: SectionSpec = { type: 1, rawSize: 0x2000, gpa: 0x20000n, memorySize: 0x2000n };
 const info: SectionSpec = { type: 7, dataOffset: 0x100, rawSize: 0x40 };
 
 describe('linting a TDVF image', () => {
@@ -56,6 +57,8 @@ describe('linting a TDVF image', () => {
     ['wants files of 64 KiB pieces', { size: SIZE + 0x1000 }, ['qemu.file-size']],
     ['wants two sections and a TD_HOB', { sections: [BFV] }, ['qemu.sections', 'qemu.hob']],
     ['adds pages that were to be accepted', { sections: [BFV, HOB, { ...TEMP, attributes: 2 }] }, ['qemu.page-aug']],
+    ['adds what follows in the file', { sections: [{ ...cfv, memorySize: 0x3000n }, BFV, HOB] }, ['qemu.raw-size']],
+    ['wants data at pages of the file', { sections: [{ ...cfv, dataOffset: 8 }, BFV, HOB] }, ['qemu.data-offset']],
     ['has no RAM below the firmware', { sections: [BFV, HOB, { ...TEMP, gpa: 0xffe00000n }] }, ['qemu.memory']],
   ])('QEMU %s', (_what, spec, rules) => {
     expect(verdictsOf(spec).qemu).toEqual({ accepts: false, rules });
