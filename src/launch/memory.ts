@@ -1,4 +1,4 @@
-import type { TdImage, TdRegion } from '../image/index.js';
+import type { RamRange, TdImage, TdRegion } from '../image/index.js';
 import {
   KVM_MEM_GUEST_MEMFD,
   KVM_MEMORY_ATTRIBUTE_PRIVATE,
@@ -26,8 +26,9 @@ const covers = (block: MemoryBlock, region: TdRegion): boolean => block.gpa <= r
  *
  * @throws RangeError if a region lies across the end of a RAM block.
  */
-export function planMemory(ram: readonly MemoryBlock[], image: TdImage): MemoryBlock[] {
-  const blocks = [...ram];
+export function planMemory(ranges: readonly RamRange[], image: TdImage): MemoryBlock[] {
+  const ram = ranges.map(({ gpa, size }) => ({ name: `RAM at 0x${gpa.toString(16)}`, gpa, size: Number(size) }));
+  const blocks: MemoryBlock[] = [...ram];
   const outside = image.regions
     .filter((region) => !ram.some((block) => covers(block, region)))
     .sort((a, b) => (a.gpa < b.gpa ? -1 : a.gpa > b.gpa ? 1 : 0));

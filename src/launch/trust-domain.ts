@@ -1,4 +1,4 @@
-import { buildTdHob, bundledImage, planRam, type TdImage } from '../image/index.js';
+import { buildTdHob, bundledImage, ramLayout, type TdImage } from '../image/index.js';
 import type { KvmSystem, KvmVcpu, KvmVm } from '../kvm/index.js';
 import { measureTd } from '../measure/index.js';
 import {
@@ -90,7 +90,7 @@ export class TrustDomain implements Disposable {
     const findings = validateTd(config, host);
     if (findings.some((finding) => finding.severity === 'error')) throw new TdConfigError(findings);
     const resolved = resolveTd(config, host);
-    const ram = planRam(resolved.memory);
+    const ram = ramLayout(resolved.memory);
     const blocks = planMemory(ram, image);
     const hob = image.hob && buildTdHob({ ...image.hob, ram, regions: image.regions });
 
