@@ -1,0 +1,63 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { capabilitiesCommand } from './commands/capabilities.js';
+import { captureCommand } from './commands/capture.js';
+import { hostCommand } from './commands/host.js';
+import { launchCommand } from './commands/launch.js';
+import { measureCommand } from './commands/measure.js';
+import { validateCommand } from './commands/validate.js';
+import { EXIT, showError } from './errors.js';
+import { createOutput, type Output } from './output.js';
+
+/** A command's work: parsed arguments and options in, exit code out. */
+export type Handler<Args extends unknown[]> = (output: Output, ...args: Args) => Promise<number>;
+
+/** Ties a handler to commander's `action`. */
+export type Bind = <Args extends unknown[]>(handler: Handler<Args>) => (...args: Args) => Promise<void>;
+
+const COMMANDS = [hostCommand, capabilitiesCommand, captureCommand, validateCommand, measureCommand, launchCommand];
+
+const version = (): string =>
+  (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+/**
+ * Runs `tdxctl`. Commands import the library when they run, so that starting costs little.
+ * @param argv arguments behind the program's name
+ * @returns the exit code, see {@link EXIT}
+ */
+export async function main(argv: string[]): Promise<number> {
+  const output = createOutput(process.stdout, process.stderr, process.env);
+  let exitCode: number = EXIT.done;
+  const bind: Bind =
+    (handler) =>
+    async (...args) => {
+      exitCode = await handler(output, ...args);
+    };
+
+  const program = new Command('tdxctl')
+    .description('Query, explain, build and measure Intel TDX Trust Domains on KVM, or on a model of it.')
+    .version(argv.includes('--version') || argv.includes('-V') ? version() : '', '-V, --version')
+    .addHelpText(
+      'after',
+      '\nWhere KVM offers no TDs, everything runs on a model and says so.\nExit codes: 0 done, 1 the answer is no, 2 wrong use.',
+    );
+  for (const command of COMMANDS) program.addCommand(command(bind));
+  for (const command of [program, ...program.commands]) {
+    const path = command === program ? 'tdxctl' : `tdxctl ${command.name()}`;
+    command.exitOverride();
+    command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tdxctl: ')) });
+    command.showHelpAfterError(`See ${path} --help.`);
+  }
+
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    const shown = showError(error);
+    output.note(`tdxctl: ${shown.text}`);
+    // A script that asked for JSON gets its answer as JSON, also when it is no.
+    if (shown.exitCode === EXIT.no && argv.includes('--json')) output.json({ error: shown.json });
+    return shown.exitCode;
+  }
+}

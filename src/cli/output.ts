@@ -1,0 +1,69 @@
+import pc from 'picocolors';
+
+/** Where a command prints to, and what it may use there. */
+export interface Output {
+  readonly colors: ReturnType<typeof pc.createColors>;
+  /** A line of the answer, to standard output. */
+  line(text?: string): void;
+  /** The answer as JSON: u64 values become "0x..." strings. */
+  json(value: unknown): void;
+  /** A line about the run, to standard error. */
+  note(text: string): void;
+  /** Replaces the progress line; nothing where standard error is no terminal. */
+  progress(text: string): void;
+  /** Removes the progress line. */
+  progressDone(): void;
+}
+
+type Stream = NodeJS.WriteStream;
+
+/** Colours on a terminal only, unless NO_COLOR is set (no-color.org) or the terminal is dumb. */
+const wantsColor = (stream: Stream, env: NodeJS.ProcessEnv) =>
+  !!stream.isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb';
+
+export const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
+
+/** JSON with u64 as hexadecimal strings and bytes as hexadecimal. */
+export const toJson = (value: unknown): string =>
+  JSON.stringify(
+    value,
+    (_key, v: unknown) =>
+      typeof v === 'bigint' ? hex(v) : v instanceof Uint8Array ? Buffer.from(v).toString('hex') : v,
+    2,
+  );
+
+export function createOutput(stdout: Stream, stderr: Stream, env: NodeJS.ProcessEnv): Output {
+  // The reader of a pipe may leave before the end ("| head"): that is no error.
+  for (const stream of [stdout, stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
+  const live = !!stderr.isTTY && env['TERM'] !== 'dumb';
+  let shown = false;
+  const clear = () => {
+    if (shown) stderr.write('\r\x1b[K');
+    shown = false;
+  };
+  return {
+    colors: pc.createColors(wantsColor(stdout, env)),
+    line: (text = '') => {
+      clear();
+      stdout.write(`${text}\n`);
+    },
+    json: (value) => {
+      clear();
+      stdout.write(`${toJson(value)}\n`);
+    },
+    note: (text) => {
+      clear();
+      stderr.write(`${text}\n`);
+    },
+    progress: (text) => {
+      if (!live) return;
+      stderr.write(`\r\x1b[K${text.slice(0, (stderr.columns ?? 80) - 1)}`);
+      shown = true;
+    },
+    progressDone: clear,
+  };
+}

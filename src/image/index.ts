@@ -1,0 +1,12 @@
+export { ImageError, type ImageErrorInit } from './errors.js';
+export { bundledImage, loadImageFile } from './files.js';
+export type { ImageFinding } from './findings.js';
+export { buildTdHob, type TdHobOptions, withHob } from './hob.js';
+export { lintTdvf, type TdvfLint, type VmmName, type VmmVerdict } from './lint.js';
+export type { MetadataLocation } from './metadata.js';
+export { parsePageList, type ReadFile } from './page-list.js';
+export { type RamRange, ramLayout } from './ram.js';
+export { IMAGE_RULES, type ImageRule, type ImageRuleId, VMM_RULES } from './rules.js';
+export type { TdvfSection } from './sections.js';
+export { type LoadImageOptions, loadImage, type TdImage, type TdRegion, tdvfToImage } from './td-image.js';
+export { parseTdvf, type TdvfImage } from './tdvf.js';

@@ -1,0 +1,126 @@
+import { buildTdHob, bundledImage, ramLayout, type TdImage } from '../image/index.js';
+import type { KvmSystem, KvmVcpu, KvmVm } from '../kvm/index.js';
+import { measureTd } from '../measure/index.js';
+import {
+  type Finding,
+  gatherHostFacts,
+  type ResolvedTd,
+  resolveTd,
+  type TdConfig,
+  TdConfigError,
+  validateTd,
+} from '../td/index.js';
+import { TdBuilder } from './builder.js';
+import type { CpuidDifference } from './cpuid-differences.js';
+import type { MaxVcpus } from './max-vcpus.js';
+import { planMemory } from './memory.js';
+import { type LaunchStep, StepRecorder } from './steps.js';
+
+export interface LaunchOptions {
+  /** What is put into the TD; without it the bundled minimal TD. */
+  image?: TdImage;
+  /** Hears of each step when it is done, and of long ones while they go on. */
+  onStep?: (step: LaunchStep) => void;
+  /** Ends the launch; everything it holds is closed. */
+  signal?: AbortSignal;
+}
+
+/**
+ * A Trust Domain, from a configuration to a finalised and measured TD, on any {@link KvmSystem}.
+ *
+ * ```js
+ * const system = openKvm();
+ * const td = await TrustDomain.create(system, { vcpus: 1 });
+ * console.log(system.description, td.mrtd);
+ * td.close();
+ * system.close();
+ * ```
+ */
+export class TrustDomain implements Disposable {
+  /** The configuration in numbers. */
+  readonly resolved: ResolvedTd;
+  /** SHA-384 in hexadecimal: the measurement of what was put into the TD, as the module has it after KVM_TDX_FINALIZE_VM. */
+  readonly mrtd: string;
+  /** Warnings and notes about the configuration; an error would have ended the launch. */
+  readonly findings: readonly Finding[];
+  /** Configurable CPUID bits that the TD got otherwise than asked for. */
+  readonly differences: readonly CpuidDifference[];
+  /** How many vCPUs this TD may have, and what decides it. */
+  readonly maxVcpus: MaxVcpus;
+  readonly #builder: TdBuilder;
+  #closed = false;
+
+  private constructor(
+    builder: TdBuilder,
+    facts: Pick<TrustDomain, 'resolved' | 'mrtd' | 'findings' | 'differences' | 'maxVcpus'>,
+  ) {
+    this.#builder = builder;
+    this.resolved = facts.resolved;
+    this.mrtd = facts.mrtd;
+    this.findings = facts.findings;
+    this.differences = facts.differences;
+    this.maxVcpus = facts.maxVcpus;
+  }
+
+  /** The VM descriptor; its life is the TD's. */
+  get vm(): KvmVm {
+    return this.#builder.vm;
+  }
+
+  get vcpus(): readonly KvmVcpu[] {
+    return this.#builder.vcpus;
+  }
+
+  get state(): 'finalized' | 'closed' {
+    return this.#closed ? 'closed' : 'finalized';
+  }
+
+  /**
+   * Builds a TD: validates, then issues the requests in the order of the kernel's contract, up to KVM_TDX_FINALIZE_VM.
+   *
+   * @throws TdConfigError with every finding, before a TD exists, if the configuration cannot work here.
+   * @throws ImageError or RangeError if the image does not fit the memory.
+   * @throws TdLaunchError that names the step and the check behind it, if a request is refused all the same.
+   * @throws the reason of `signal`. However it ends early, everything it made is closed.
+   */
+  static async create(system: KvmSystem, config: TdConfig, options: LaunchOptions = {}): Promise<TrustDomain> {
+    const steps = new StepRecorder(options.onStep, options.signal);
+    const image = options.image ?? bundledImage();
+    const host = steps.run('Ask the host', 'KVM_TDX_CAPABILITIES', () => gatherHostFacts(system));
+    const findings = validateTd(config, host);
+    if (findings.some((finding) => finding.severity === 'error')) throw new TdConfigError(findings);
+    const resolved = resolveTd(config, host);
+    const ram = ramLayout(resolved.memory);
+    const blocks = planMemory(ram, image);
+    const hob = image.hob && buildTdHob({ ...image.hob, ram, regions: image.regions });
+
+    const builder = new TdBuilder(system, steps);
+    try {
+      const maxVcpus = builder.limitVcpus(resolved.maxVcpus);
+      builder.enableCapabilities();
+      builder.setTsc(resolved.tscKhz);
+      builder.initVm(resolved, host);
+      builder.createVcpus(resolved.vcpus);
+      const differences = builder.setCpuid(resolved, host);
+      builder.attachMemory(blocks);
+      builder.initVcpus(image.hob?.gpa ?? 0n);
+      await builder.addImage(image, hob);
+      builder.finalize();
+      const { mrtd } = measureTd(image, hob ? { hob } : {});
+      return new TrustDomain(builder, { resolved, mrtd, findings, differences, maxVcpus });
+    } catch (error) {
+      builder.close();
+      throw error;
+    }
+  }
+
+  /** Stops the vCPUs and gives everything back: memory, KeyID, descriptors. Safe to call twice. */
+  close(): void {
+    this.#closed = true;
+    this.#builder.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}

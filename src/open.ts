@@ -1,0 +1,66 @@
+import { type BackendKind, KVM_CAP, KVM_X86_TDX_VM, KvmError, type KvmSystem } from './kvm/index.js';
+import { type Fault, openMock, type Profile } from './mock/index.js';
+import { nativeStatus, openNative } from './native/index.js';
+
+export interface OpenOptions {
+  /**
+   * `native` the real `/dev/kvm`, `mock` the model, `auto` (default) the real one where KVM offers TDX VMs and the model
+   * elsewhere. `KVM_TDX_BACKEND` in the environment takes the place of `auto`.
+   */
+  backend?: BackendKind | 'auto';
+  /** The host to model: a bundled profile's name, a profile file, or a profile. */
+  profile?: string | Profile;
+  /** Failures that the model makes on demand. */
+  faults?: readonly Fault[];
+}
+
+const BACKENDS: readonly string[] = ['auto', 'native', 'mock'];
+
+function chosenBackend(option: OpenOptions['backend'] = 'auto'): BackendKind | 'auto' {
+  const wanted = option === 'auto' ? process.env['KVM_TDX_BACKEND'] || 'auto' : option;
+  if (!BACKENDS.includes(wanted)) {
+    const where = option === 'auto' ? 'KVM_TDX_BACKEND' : 'backend';
+    throw new TypeError(`${where} is '${wanted}', expected one of ${BACKENDS.join(', ')}`);
+  }
+  return wanted as BackendKind | 'auto';
+}
+
+/**
+ * Opens KVM: `/dev/kvm`, or a model of it on hosts without TDX. What runs, and why, is in `backend` and `description`.
+ *
+ * @throws TypeError if the backend is unknown.
+ * @throws KvmError if `native` is asked for and `/dev/kvm` cannot be opened (ENOENT, EACCES).
+ * @throws NativeUnavailableError if `native` is asked for and the addon is not there.
+ * @throws ProfileError if the profile is unknown or malformed.
+ */
+export function openKvm(options: OpenOptions = {}): KvmSystem {
+  const backend = chosenBackend(options.backend);
+  const openModel = (why: string): KvmSystem =>
+    openMock({
+      why,
+      ...(options.profile !== undefined && { profile: options.profile }),
+      ...(options.faults !== undefined && { faults: options.faults }),
+    });
+
+  if (backend === 'mock') return openModel('asked for');
+  const modelOnly = options.profile !== undefined ? 'profile' : options.faults !== undefined ? 'faults' : undefined;
+  if (backend === 'native') {
+    if (modelOnly)
+      throw new TypeError(`${modelOnly} belongs to the model, but the backend is 'native'; leave one of them out`);
+    return openNative({ why: 'asked for' });
+  }
+  if (modelOnly) return openModel(`a ${modelOnly} was given`);
+
+  const { available, reason } = nativeStatus();
+  if (!available) return openModel(reason ?? 'the addon is not there');
+  let system: KvmSystem;
+  try {
+    system = openNative({ why: 'KVM here offers TDX VMs' });
+  } catch (error) {
+    if (!(error instanceof KvmError)) throw error;
+    return openModel(error.message);
+  }
+  if (system.checkExtension(KVM_CAP.VM_TYPES) & (1 << KVM_X86_TDX_VM)) return system;
+  system.close();
+  return openModel('KVM here does not offer TDX VMs');
+}
