@@ -1,6 +1,6 @@
 import { NativeCpuid, type NativeRow, type Values } from './native.js';
 import type { CompiledRules } from './rules.js';
-import type { Scope } from './scope.js';
+import { GUEST_STATE, type Scope } from './scope.js';
 import type { XsaveComponent } from './xsave.js';
 
 /** A processor and its firmware as rules see them. */
@@ -58,6 +58,7 @@ export class Host {
       high: new Uint32Array(rules.fields.length),
       virtual: new Uint32Array(registers),
       config: new Uint32Array(registers),
+      guest: new Uint32Array(GUEST_STATE.length),
       params: new Uint8Array(0),
     };
   }
