@@ -109,7 +109,7 @@ export interface CpuidEntry {
   configured?: Registers;
   /** As TD_PARAMS.CPUID_CONFIG says, where the processor has it. */
   allowed?: Registers;
-  /** XFAM bits (`5 6 7`) without any of which these bits are 0. */
+  /** XFAM bits (`5 6 7`) to bits that are 0 unless all of them are set. */
   xfam?: Record<string, Registers>;
   /** The whole entry is 0 unless this holds. */
   only?: string;
