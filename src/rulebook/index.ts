@@ -1,11 +1,12 @@
 import { INIT_VM_RULES, TRAP_RULES } from './init-vm.js';
 import { MNG_INIT_RULES } from './mng-init.js';
 import { SEAMCALL_RULES } from './seamcalls.js';
+import { SYS_INIT_RULES } from './sys-init.js';
 
 export type { Rule } from './rule.js';
-export { INIT_VM_RULES, MNG_INIT_RULES, SEAMCALL_RULES, TRAP_RULES };
+export { INIT_VM_RULES, MNG_INIT_RULES, SEAMCALL_RULES, SYS_INIT_RULES, TRAP_RULES };
 
 /** Every rule that the validator enforces or the model obeys, by id. */
-export const RULES = { ...INIT_VM_RULES, ...MNG_INIT_RULES, ...SEAMCALL_RULES, ...TRAP_RULES };
+export const RULES = { ...INIT_VM_RULES, ...MNG_INIT_RULES, ...SEAMCALL_RULES, ...SYS_INIT_RULES, ...TRAP_RULES };
 
 export type RuleId = keyof typeof RULES;
