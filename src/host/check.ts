@@ -52,13 +52,22 @@ export const warn = (detail: string, fix?: string): Outcome => ({ status: 'warn'
 
 export const skip = (detail: string): Outcome => ({ status: 'skip', detail });
 
+/** What a reader throws for what a model has nothing of: the check is skipped. */
+export class NotModelled extends Error {
+  override readonly name = 'NotModelled';
+  constructor(what: string) {
+    super(`the model has no ${what}`);
+  }
+}
+
 /** Runs one check. A check that throws is a failed check, not a failed report. */
 export function runCheck(check: Check, readers: HostReaders): CheckResult {
   let outcome: Outcome;
   try {
     outcome = check.run(readers);
   } catch (error) {
-    outcome = fail(error instanceof Error ? error.message : String(error));
+    if (error instanceof NotModelled) outcome = skip(error.message);
+    else outcome = fail(error instanceof Error ? error.message : String(error));
   }
   const { id, name, category } = check;
   const { fix, ...seen } = outcome;
