@@ -1,0 +1,10 @@
+export { TD_ATTRIBUTES, type TdAttributeName } from './attributes.js';
+export { TdConfigError } from './errors.js';
+export { type Finding, findingText, type Severity } from './finding.js';
+export { gatherHostFacts, type TdHostFacts } from './host-facts.js';
+export { parseTdConfig } from './parse.js';
+export { initVmParams, type ResolvedTd, resolveTd } from './resolve.js';
+export { type TdConfig, TdConfigSchema } from './schema.js';
+export { validateTd } from './validate.js';
+export { vcpuCpuid } from './vcpu-cpuid.js';
+export { XFAM_FEATURES, type XfamName } from './xfam.js';
