@@ -8,7 +8,9 @@ const N = 30_000;
 /** A VM whose guest writes `n` times to port 0x3f8 and halts. */
 function outGuest(system, n) {
   // mov dx, 0x3f8; mov al, 'A'; mov ecx, n; again: out dx, al; dec ecx; jnz again; hlt
-  const code = Uint8Array.from([0xba, 0xf8, 0x03, 0xb0, 0x41, 0x66, 0xb9, 0, 0, 0, 0, 0xee, 0x66, 0x49, 0x75, 0xfb, 0xf4]);
+  const code = Uint8Array.from([
+    0xba, 0xf8, 0x03, 0xb0, 0x41, 0x66, 0xb9, 0, 0, 0, 0, 0xee, 0x66, 0x49, 0x75, 0xfb, 0xf4,
+  ]);
   new DataView(code.buffer).setUint32(7, n, true);
   const vm = system.createVm(KVM_X86_DEFAULT_VM);
   const memory = system.createMemory(0x10000);
@@ -54,6 +56,11 @@ if (system) {
     ratio: theirs / inNative,
     aim: "at least 0.95 of the C twin's",
   });
-  report('port exits crossing to JavaScript', { ours: 1e9 / crossing, theirs: 1e9 / theirs, unit: '/s', ratio: theirs / crossing });
+  report('port exits crossing to JavaScript', {
+    ours: 1e9 / crossing,
+    theirs: 1e9 / theirs,
+    unit: '/s',
+    ratio: theirs / crossing,
+  });
   system.close();
 }

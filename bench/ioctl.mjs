@@ -20,6 +20,12 @@ if (system) {
       for (let i = 0; i < n; i++) system.checkExtension(KVM_CAP.USER_MEMORY);
     });
   });
-  report('ioctl CHECK_EXTENSION', { ours, theirs, unit: 'ns', ratio: ours / theirs, aim: 'at most 1.5 times the C twin' });
+  report('ioctl CHECK_EXTENSION', {
+    ours,
+    theirs,
+    unit: 'ns',
+    ratio: ours / theirs,
+    aim: 'at most 1.5 times the C twin',
+  });
   system.close();
 }

@@ -7,7 +7,11 @@ const MIB = 1024 * 1024;
 
 /** Bytes per second of `openssl speed sha384`, largest blocks. */
 function opensslBytesPerSecond() {
-  const { status, stdout } = spawnSync('openssl', ['speed', '-mr', '-seconds', '1', '-bytes', '16384', '-evp', 'sha384'], { encoding: 'utf8' });
+  const { status, stdout } = spawnSync(
+    'openssl',
+    ['speed', '-mr', '-seconds', '1', '-bytes', '16384', '-evp', 'sha384'],
+    { encoding: 'utf8' },
+  );
   const field = /^\+F:\d+:[^:]+:([\d.]+)/m.exec(stdout ?? '')?.[1];
   return status === 0 && field ? Number(field) : undefined;
 }

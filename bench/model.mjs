@@ -1,25 +1,39 @@
 // The model: how many configurations it validates, TDs it initialises, and TDs it builds, measures and finalises.
-import { bundledImage, gatherHostFacts, openKvm, parseTdConfig, resolveTd, TrustDomain, validateTd, KVM_CAP, KVM_X86_TDX_VM } from '../dist/index.js';
+import {
+  bundledImage,
+  gatherHostFacts,
+  KVM_CAP,
+  KVM_X86_TDX_VM,
+  openKvm,
+  parseTdConfig,
+  resolveTd,
+  TrustDomain,
+  validateTd,
+} from '../dist/index.js';
 import { best, nsPer, report } from './common.mjs';
 
 const system = openKvm({ backend: 'mock' });
 const host = gatherHostFacts(system);
 const config = parseTdConfig({ vcpus: 1, features: { AVX2: true } });
 
-const validate = await best(5, () => nsPer(200, (n) => {
-  for (let i = 0; i < n; i++) validateTd(config, host);
-}));
+const validate = await best(5, () =>
+  nsPer(200, (n) => {
+    for (let i = 0; i < n; i++) validateTd(config, host);
+  }),
+);
 report('configurations validated', { ours: 1e9 / validate, unit: '/s' });
 
 const { initVm } = resolveTd(config, host);
-const init = await best(5, () => nsPer(100, (n) => {
-  for (let i = 0; i < n; i++) {
-    const vm = system.createVm(KVM_X86_TDX_VM);
-    vm.enableCap(KVM_CAP.SPLIT_IRQCHIP, [24n]);
-    vm.tdx.initVm(initVm);
-    vm.close();
-  }
-}));
+const init = await best(5, () =>
+  nsPer(100, (n) => {
+    for (let i = 0; i < n; i++) {
+      const vm = system.createVm(KVM_X86_TDX_VM);
+      vm.enableCap(KVM_CAP.SPLIT_IRQCHIP, [24n]);
+      vm.tdx.initVm(initVm);
+      vm.close();
+    }
+  }),
+);
 report('KVM_TDX_INIT_VM on the model, with its VM', { ours: 1e9 / init, unit: '/s' });
 
 const image = bundledImage();

@@ -1,1 +1,10 @@
+// The public API. What is not exported here is private.
+export * from './image/index.js';
 export * from './kvm/index.js';
+export * from './launch/index.js';
+export * from './measure/index.js';
+export { type Fault, listProfiles, loadProfile, MockHost, type Profile } from './mock/index.js';
+export { nativeStatus } from './native/index.js';
+export { type OpenOptions, openKvm } from './open.js';
+export { RULES, type Rule, type RuleId } from './rulebook/index.js';
+export * from './td/index.js';

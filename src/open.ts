@@ -45,7 +45,8 @@ export function openKvm(options: OpenOptions = {}): KvmSystem {
   if (backend === 'mock') return openModel('asked for');
   const modelOnly = options.profile !== undefined ? 'profile' : options.faults !== undefined ? 'faults' : undefined;
   if (backend === 'native') {
-    if (modelOnly) throw new TypeError(`${modelOnly} belongs to the model, but the backend is 'native'; leave one of them out`);
+    if (modelOnly)
+      throw new TypeError(`${modelOnly} belongs to the model, but the backend is 'native'; leave one of them out`);
     return openNative({ why: 'asked for' });
   }
   if (modelOnly) return openModel(`a ${modelOnly} was given`);

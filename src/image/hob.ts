@@ -1,11 +1,11 @@
 // The TD HOB: how the VMM tells the firmware what memory there is. A list of hand-off blocks (UEFI Platform Initialization
 // specification, volume 3), laid out as QEMU's hw/i386/tdvf-hob.c does.
 import { hex } from './bytes.js';
+import { FOUR_GIB } from './check-sections.js';
 import { ImageError } from './errors.js';
-import { Q35_PCI_HOLE } from './lint.js';
-import type { RamRange } from './ram.js';
+import { Q35_LOW_LIMIT, type RamRange } from './ram.js';
 import { IMAGE_RULES } from './rules.js';
-import type { TdRegion } from './td-image.js';
+import type { TdImage, TdRegion } from './td-image.js';
 
 const HANDOFF = { type: 1, length: 0x38, version: 9, endOfHobList: 0x30 };
 const RESOURCE = { type: 3, length: 0x30, resourceType: 0x18, attribute: 0x1c, start: 0x20, size: 0x28 };
@@ -70,6 +70,12 @@ export function buildTdHob({ gpa, size, ram, regions }: TdHobOptions): Uint8Arra
   return bytes;
 }
 
+/** The image with the TD HOB as the content of its place; the image itself where it has none. */
+export function withHob(image: TdImage, hob: Uint8Array): TdImage {
+  const regions = image.regions.map((region) => (region.gpa === image.hob?.gpa ? { ...region, data: hob } : region));
+  return { ...image, regions };
+}
+
 /** RAM cut along the added regions, sorted by address. Neighbours are not merged, as in QEMU. */
 function memoryMap(ram: TdHobOptions['ram'], regions: TdHobOptions['regions']): MemoryRange[] {
   let ranges: MemoryRange[] = ram.map((range) => ({ gpa: range.gpa, size: BigInt(range.size), added: false }));
@@ -85,7 +91,7 @@ function cut(ranges: readonly MemoryRange[], region: TdHobOptions['regions'][num
   const [range] = touched;
   if (!range) {
     // The firmware's own place below 4 GiB is not RAM; elsewhere a region without content was meant to be.
-    const inHole = end > Q35_PCI_HOLE && end <= 1n << 32n;
+    const inHole = end > Q35_LOW_LIMIT && end <= FOUR_GIB;
     if (inHole || region.data.byteLength > 0) return [...ranges];
     throw outside(region, ranges);
   }

@@ -1,7 +1,7 @@
 export { ImageError, type ImageErrorInit } from './errors.js';
 export { bundledImage, loadImageFile } from './files.js';
 export type { ImageFinding } from './findings.js';
-export { buildTdHob, type TdHobOptions } from './hob.js';
+export { buildTdHob, type TdHobOptions, withHob } from './hob.js';
 export { lintTdvf, type TdvfLint, type VmmName, type VmmVerdict } from './lint.js';
 export type { MetadataLocation } from './metadata.js';
 export { parsePageList, type ReadFile } from './page-list.js';

@@ -8,7 +8,8 @@ export interface RamRange {
 
 // hw/i386/pc_q35.c pc_q35_init: with 0xb0000000 bytes or more the lower part ends at 2 GiB, so that the upper part starts at
 // a multiple of 1 GiB in the host too; with less all of it is below the PCI hole.
-const LOW_LIMIT = 0xb000_0000n;
+/** Below 4 GiB, RAM of a q35 machine ends here or before; PCI and the firmware are above. */
+export const Q35_LOW_LIMIT = 0xb000_0000n;
 const LOW_SPLIT = 0x8000_0000n;
 
 /**
@@ -20,7 +21,7 @@ export function ramLayout(size: bigint | number): RamRange[] {
   if (bytes <= 0n || bytes % 4096n !== 0n) {
     throw new RangeError(`RAM of ${size} bytes: expected a positive multiple of 4096`);
   }
-  if (bytes < LOW_LIMIT) return [{ gpa: 0n, size: bytes }];
+  if (bytes < Q35_LOW_LIMIT) return [{ gpa: 0n, size: bytes }];
   return [
     { gpa: 0n, size: LOW_SPLIT },
     { gpa: FOUR_GIB, size: bytes - LOW_SPLIT },

@@ -150,6 +150,17 @@ export const VMM_RULES = rules({
     what: 'There is a TD_HOB section',
     fix: 'Add a TD_HOB section.',
   },
+  'qemu.raw-size': {
+    source: 'QEMU target/i386/kvm/tdx.c tdx_init_fw_mem_region: nr_pages is size >> 12, from the file',
+    what: 'RawDataSize of BFV and CFV is MemoryDataSize: QEMU takes what follows in the file instead of zeros, and measures it',
+    fix: 'Pad the data in the file.',
+  },
+  'qemu.data-offset': {
+    source:
+      'tdx.c tdx_vcpu_init_mem_region: EINVAL for a source_addr that is not page-aligned; QEMU passes the place in the file',
+    what: 'DataOffset of BFV and CFV is a multiple of 4096',
+    fix: 'Align the data in the file.',
+  },
   'qemu.page-aug': {
     source: 'QEMU target/i386/kvm/tdx.c tdx_init_fw_mem_region',
     what: 'No section has PAGE.AUG: QEMU adds every page',

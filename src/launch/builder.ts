@@ -1,6 +1,5 @@
-import { buildTdHob, type TdImage, type TdRegion } from '../image/index.js';
+import type { TdImage, TdRegion } from '../image/index.js';
 import {
-  type CpuidEntry,
   KVM_CAP,
   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
   KVM_X2APIC_API_USE_32BIT_IDS,
@@ -11,7 +10,7 @@ import {
   type KvmVm,
   PAGE_SIZE,
 } from '../kvm/index.js';
-import type { ResolvedTd, TdHostFacts } from '../td/index.js';
+import { initVmParams, type ResolvedTd, type TdHostFacts, vcpuCpuid } from '../td/index.js';
 import { type CpuidDifference, compareCpuid } from './cpuid-differences.js';
 import { explainInitVmFailure } from './diagnose.js';
 import { applyMaxVcpus, type MaxVcpus } from './max-vcpus.js';
@@ -55,17 +54,20 @@ export class TdBuilder {
       });
     // The split irqchip precedes the vCPUs (tdx.c tdx_vcpu_create) and the APIC bus period (x86.c).
     enable('KVM_CAP_SPLIT_IRQCHIP', KVM_CAP.SPLIT_IRQCHIP, SPLIT_IRQCHIP_PINS);
-    enable('KVM_CAP_X2APIC_API', KVM_CAP.X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
+    enable(
+      'KVM_CAP_X2APIC_API',
+      KVM_CAP.X2APIC_API,
+      KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
+    );
     // Without it KVM refuses the guest's MapGPA itself (tdx.c tdx_map_gpa).
     enable('KVM_CAP_EXIT_HYPERCALL', KVM_CAP.EXIT_HYPERCALL, MAP_GPA_RANGE);
     enable('KVM_CAP_X86_APIC_BUS_CYCLES_NS', KVM_CAP.X86_APIC_BUS_CYCLES_NS, APIC_BUS_CYCLE_NS);
   }
 
   /** TD_PARAMS takes the TSC frequency that the VM has at KVM_TDX_INIT_VM. */
-  setTsc(khz: number | undefined): void {
-    if (khz === undefined) return;
+  setTsc(khz: number): void {
     this.#steps.run('Set the TSC frequency', 'KVM_SET_TSC_KHZ', () => this.vm.setTscKhz(khz), {
-      describe: () => `${khz} kHz`,
+      describe: () => (khz === 0 ? "the host's" : `${khz} kHz`),
     });
   }
 
@@ -76,30 +78,32 @@ export class TdBuilder {
     this.#steps.run(
       'Initialise the TD',
       'KVM_TDX_INIT_VM',
-      () => retrying('KVM_TDX_INIT_VM', () => this.vm.tdx.initVm(resolved.initVm)),
+      () => retrying('KVM_TDX_INIT_VM', () => this.vm.tdx.initVm(initVmParams(resolved))),
       { explain },
     );
   }
 
-  /** vCPUs with their CPUID, before KVM_TDX_INIT_VCPU: that needs x2APIC in it. */
-  createVcpus(resolved: ResolvedTd): void {
-    for (let id = 0; id < resolved.vcpus; id++) {
-      this.#steps.run(`Create vCPU ${id}`, 'KVM_CREATE_VCPU', () => {
-        const vcpu = this.vm.createVcpu(id);
-        this.vcpus.push(vcpu);
-        vcpu.setCpuid2(resolved.vcpuCpuid(id));
-      });
+  createVcpus(count: number): void {
+    for (let id = 0; id < count; id++) {
+      this.#steps.run(`Create vCPU ${id}`, 'KVM_CREATE_VCPU', () => this.vcpus.push(this.vm.createVcpu(id)));
     }
   }
 
-  /** What the TD's CPUID became, against what was asked for. */
-  checkCpuid(configurable: readonly CpuidEntry[], asked: readonly CpuidEntry[]): CpuidDifference[] {
-    return this.#steps.run(
-      'Compare the CPUID',
-      'KVM_TDX_GET_CPUID',
-      () => compareCpuid(configurable, asked, this.#firstVcpu.tdx.getCpuid()),
-      { describe: (differences) => `${differences.length} differences` },
-    );
+  /**
+   * Reads the CPUID that the TD got, gives it to the vCPUs with what is KVM's to answer, and compares it with what was
+   * asked for. Precedes KVM_TDX_INIT_VCPU, which refuses a vCPU without x2APIC in its CPUID.
+   */
+  setCpuid(resolved: ResolvedTd, host: TdHostFacts): CpuidDifference[] {
+    const { cpuid: configurable } = host.capabilities;
+    const got = this.#steps.run('Read the CPUID of the TD', 'KVM_TDX_GET_CPUID', () => this.#firstVcpu.tdx.getCpuid(), {
+      describe: (entries) => `${entries.length} entries`,
+    });
+    for (const vcpu of this.vcpus) {
+      this.#steps.run(`Set the CPUID of vCPU ${vcpu.id}`, 'KVM_SET_CPUID2', () =>
+        vcpu.setCpuid2(vcpuCpuid(resolved, host, vcpu.id, got)),
+      );
+    }
+    return compareCpuid(configurable, resolved.cpuid, got);
   }
 
   attachMemory(blocks: readonly MemoryBlock[]): void {
@@ -126,7 +130,12 @@ export class TdBuilder {
       const filled: TdRegion = hob && region.gpa === image.hob?.gpa ? { ...region, data: hob } : region;
       const name = `Add ${region.name}${region.measure ? ', measured' : ''}`;
       const pages = region.size / PAGE_SIZE;
-      await this.#steps.runPieces(name, 'KVM_TDX_INIT_MEM_REGION', pages, addRegion(this.#system, this.#firstVcpu, filled));
+      await this.#steps.runPieces(
+        name,
+        'KVM_TDX_INIT_MEM_REGION',
+        pages,
+        addRegion(this.#system, this.#firstVcpu, filled),
+      );
     }
   }
 

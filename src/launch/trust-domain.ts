@@ -100,8 +100,8 @@ export class TrustDomain implements Disposable {
       builder.enableCapabilities();
       builder.setTsc(resolved.tscKhz);
       builder.initVm(resolved, host);
-      builder.createVcpus(resolved);
-      const differences = builder.checkCpuid(host.capabilities.cpuid, resolved.initVm.cpuid);
+      builder.createVcpus(resolved.vcpus);
+      const differences = builder.setCpuid(resolved, host);
       builder.attachMemory(blocks);
       builder.initVcpus(image.hob?.gpa ?? 0n);
       await builder.addImage(image, hob);

@@ -23,7 +23,7 @@ export interface MeasureOptions {
   order?: MeasureOrder;
   /** Called for every step, in order. There are 17 per measured page. */
   log?: (step: MeasureStep) => void;
-  /** The TD HOB; needed only where the image measures its place. */
+  /** The TD HOB; needed only where the image measures its place, and does not have it as content (withHob). */
   hob?: Uint8Array;
 }
 
@@ -67,7 +67,8 @@ export function measureTd(image: TdImage, options: MeasureOptions = {}): TdMeasu
 }
 
 function contentOf(image: TdImage, region: TdRegion, hob: Uint8Array | undefined): Uint8Array {
-  if (!image.hob || region.gpa !== image.hob.gpa || !region.measure) return region.data;
+  const isMeasuredHob = region.measure && region.gpa === image.hob?.gpa;
+  if (!isMeasuredHob || (!hob && region.data.byteLength > 0)) return region.data;
   if (hob && hob.byteLength <= region.size) return hob;
   const { id, fix } = IMAGE_RULES['measure.hob'];
   const found = hob ? `a TD HOB of ${hob.byteLength} bytes` : 'no TD HOB';

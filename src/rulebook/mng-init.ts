@@ -4,6 +4,11 @@ const invalid = 'TDX_OPERAND_INVALID';
 
 /** What TDH.MNG.INIT checks on TD_PARAMS, in its order (Intel's module source; numbers of 1.5.01). */
 export const MNG_INIT_RULES = rules({
+  'module.mng-init.native-tsc': {
+    source: 'tdh_mng_init.c: tdx_sanity_check(native_tsc_frequency <= BIT_MASK_32BITS)',
+    what: 'The native TSC frequency fits 32 bits; otherwise the module stops',
+    fix: 'Use a processor that this module supports',
+  },
   'module.mng-init.attributes': {
     source: 'helpers.c:1380 check_td_attributes',
     status: invalid,
@@ -91,8 +96,15 @@ export const MNG_INIT_RULES = rules({
     source: 'helpers.c:1446 verify_and_set_td_eptp_controls',
     status: invalid,
     operand: 'EPTP_CONTROLS',
-    what: 'EPTP_CONTROLS is write-back with 4 or 5 levels; 5 need a processor with 5-level EPT and MAXPA above 48, GPAW 52 needs 5',
-    fix: 'Choose 4 levels with GPAW 48, or 5 on a host that has them',
+    what: 'EPTP_CONTROLS is write-back with 4 or 5 levels; 5 need a processor with 5-level EPT and MAXPA above 48',
+    fix: 'Choose 4 levels, or 5 on a host that has them',
+  },
+  'module.mng-init.eptp-gpaw': {
+    source: 'helpers.c:1446 verify_and_set_td_eptp_controls',
+    status: invalid,
+    operand: 'EPTP_CONTROLS',
+    what: 'A TD with GPAW 52 has 5 levels in EPTP_CONTROLS',
+    fix: 'Choose 5 levels, or GPAW 48',
   },
   'module.mng-init.tsc-frequency': {
     source: 'tdh_mng_init.c: VIRT_TSC_FREQUENCY_MIN, VIRT_TSC_FREQUENCY_MAX',
@@ -127,6 +139,11 @@ export const MNG_INIT_RULES = rules({
     operand: 'CPUID_CONFIG',
     what: 'CPUID(1).EAX is 0 or the family, model and stepping of the platform; a migratable TD may also name an older one that the module knows',
     fix: "Leave CPUID(1).EAX at 0 to get the platform's",
+  },
+  'module.mng-init.fms-platform': {
+    source: 'cpuid_fms.c find_table_start: FATAL_ERROR',
+    what: "The processor's family and model are in the module's list when a migratable TD is initialised; otherwise the module stops",
+    fix: 'Clear MIGRATABLE, or use a module that knows this processor',
   },
   'module.mng-init.hle-rtm': {
     source: 'tdh_mng_init.c:345',

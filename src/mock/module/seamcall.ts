@@ -59,9 +59,11 @@ export interface SeamcallArgs {
   r9?: bigint;
   r10?: bigint;
   r11?: bigint;
+  /** Package of the logical processor that makes the call, 0 by default. */
+  package?: number;
 }
 
-/** Output registers of a SEAMCALL. */
+/** Output registers of a SEAMCALL. A register that the leaf does not write keeps its input value, as on a processor. */
 export interface SeamcallResult {
   /** RAX: the status. */
   status: bigint;

@@ -1,0 +1,114 @@
+/** A rules document as JSON: what rules/*.json hold and schema/rules.schema.json describes. Numbers are hexadecimal strings. */
+export interface RulesDocument {
+  $schema?: string;
+  /** Module version, such as `1.5.06`. */
+  module: string;
+  /** How the rules are known: computed by the module's published source, read in it, or learnt from a host. */
+  known: 'computed' | 'read' | 'learnt';
+  source: string;
+  /** Bit numbers by name: `attributes.PKS`. */
+  names: Record<string, Record<string, number>>;
+  /** Family, model and newest stepping of the processors that a migratable TD may name, newest first. */
+  fms: string[];
+  boot: BootCall[];
+  /** Values of the host, calculated once CPUID has been sampled, in this order. */
+  host: Record<string, string>;
+  sysInfo: SysInfoSection;
+  tdParams: TdParamsSection;
+  /** What TDH.MNG.INIT does, in order. */
+  init: InitStep[];
+  /** Fields of the TD's control structure by expression. */
+  tdcs: Record<string, string>;
+  /** Features that the module notes for a TD, in the module's order. */
+  cpuidFlags: Record<string, string>;
+  topology?: TopologySection;
+  cpuid: CpuidEntry[];
+}
+
+/** One start-up call of the module with what it checks. */
+export interface BootCall {
+  call: string;
+  steps: BootStep[];
+}
+
+/** A requirement (with the rulebook entry that states it), or a procedure that has code of its own. */
+export type BootStep = Requirement | { do: BootProcedure };
+export type BootProcedure = 'sample-cpuid' | 'compare-cpuid' | 'check-cmrs' | 'check-smrrs' | 'configure-tdmrs';
+
+export interface Requirement {
+  rule: string;
+  require: string;
+  /** Lower half of the status: an MSR, a CPUID leaf, a limit. */
+  details?: string;
+  /** RCX on failure: `leaf` is leaf | sub-leaf << 32 of the entry; left out, 0. */
+  rcx?: 'leaf';
+}
+
+export interface SysInfoSection {
+  /** Global metadata by name: its field id and its value. */
+  fields: Record<string, { id: string; value: string }>;
+  /** Which bits TDH.SYS.RD gives in CPUID_CONFIG_VALUES; `allowed` ones only where the processor has them. */
+  cpuidConfigBits: ('configured' | 'allowed')[];
+}
+
+export interface TdParamsSection {
+  /** [offset, size] in bytes. */
+  fields: Record<string, [number, number]>;
+  /** Fields that are copied and never checked. */
+  blobs: Record<string, [number, number]>;
+  /** Offset of CPUID_CONFIG[0]. */
+  cpuidConfig: number;
+}
+
+export type InitStep = Requirement | { do: 'cpuid' | 'topology' };
+
+export interface TopologySection {
+  /** Sub-leaves 0 up to this of CPUID(0x1F). */
+  subleaves: number;
+  /** ECX[7:0] of a used sub-leaf must be its number, and SMT is a level of sub-leaf 0 only. */
+  strict: boolean;
+  /** CPUID(0xB) is derived at every sub-leaf (the last one visited wins), or once from the last used one. */
+  derive: 'every-sub-leaf' | 'last-level';
+}
+
+/** EAX, EBX, ECX, EDX; left out, 0. */
+export interface Registers {
+  eax?: string;
+  ebx?: string;
+  ecx?: string;
+  edx?: string;
+}
+
+/** One entry of the module's CPUID table. Bits in none of the masks are native. */
+export interface CpuidEntry {
+  leaf: string;
+  /** Left out: the sub-leaf is not significant. */
+  subleaf?: string;
+  /** Position in the module's table, which is the order of evaluation. */
+  index: number;
+  /** Index in TD_PARAMS.CPUID_CONFIG. */
+  config?: number;
+  /** CPUID gives the guest a #VE. */
+  faulting?: boolean;
+  /** TDH.SYS.INIT: the processor must have `mask=value`. */
+  verify?: Registers;
+  /** TDH.SYS.LP.INIT: these bits are equal on all logical processors. */
+  same?: Registers;
+  /** 0, or calculated. */
+  zero?: Registers;
+  one?: Registers;
+  /** As TD_PARAMS.CPUID_CONFIG says. */
+  configured?: Registers;
+  /** As TD_PARAMS.CPUID_CONFIG says, where the processor has it. */
+  allowed?: Registers;
+  /** XFAM bits (`5 6 7`) without any of which these bits are 0. */
+  xfam?: Record<string, Registers>;
+  /** The whole entry is 0 unless this holds. */
+  only?: string;
+  /** Fields that are calculated: `eax[15:8]`. */
+  set?: Record<string, string>;
+  /** What TDH.SYS.INIT requires of the native values. */
+  boot?: Requirement[];
+  /** What TDH.MNG.INIT requires of the result. */
+  checks?: Requirement[];
+}

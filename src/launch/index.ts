@@ -1,0 +1,5 @@
+export type { CpuidDifference, CpuidRegister } from './cpuid-differences.js';
+export { compareCpuid } from './cpuid-differences.js';
+export { TdLaunchError } from './errors.js';
+export type { LaunchStep } from './steps.js';
+export { type LaunchOptions, TrustDomain } from './trust-domain.js';

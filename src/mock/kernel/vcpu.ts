@@ -1,0 +1,97 @@
+import type { CpuidEntry } from '../../kvm/cpuid.js';
+import { copyEntries, findCpuidEntry, MAX_CPUID_ENTRIES } from './cpuid2.js';
+import { demand, Refusal } from './refusal.js';
+import { TdVcpu } from './td-vcpu.js';
+import { tdxVcpuIoctl } from './td-ioctl.js';
+import type { TdxCmd, TdxCmdData, UserValue } from './user.js';
+import type { Vm } from './vm.js';
+
+/** `struct kvm_cpuid2` of KVM_SET_CPUID2. */
+export interface SetCpuid2 {
+  nent: number;
+  readEntries(nent: number): readonly CpuidEntry[];
+}
+
+/** A vCPU as KVM keeps it. Each method is one request on its descriptor; a refused one throws Refusal. */
+export class Vcpu {
+  readonly td: TdVcpu | undefined;
+  cpuid: readonly CpuidEntry[] = [];
+  /** vcpu->arch.virtual_tsc_khz. */
+  virtualTscKhz: number;
+  /** KVM_MP_STATE_RUNNABLE; otherwise KVM_RUN waits for an INIT. */
+  runnable: boolean;
+  hasRun = false;
+  #released = false;
+
+  constructor(
+    readonly vm: Vm,
+    /** vcpu_id. */
+    readonly id: number,
+  ) {
+    this.virtualTscKhz = vm.defaultTscKhz;
+    this.runnable = vm.irqchip === 'none' || vm.bspVcpuId === id;
+    if (vm.td) this.td = new TdVcpu(this, vm.td);
+    vm.hold();
+  }
+
+  request<T>(name: string, body: () => T): T {
+    return this.vm.request(name, body);
+  }
+
+  /** KVM_SET_CPUID2. */
+  setCpuid2(readHeader: () => SetCpuid2): void {
+    this.request('KVM_SET_CPUID2', () => {
+      const header = readHeader();
+      demand(header.nent <= MAX_CPUID_ENTRIES, 'kvm.set-cpuid2.nent');
+      const entries = copyEntries(header.nent ? header.readEntries(header.nent) : []);
+      if (this.hasRun) {
+        demand(JSON.stringify(entries) === JSON.stringify(this.cpuid), 'kvm.set-cpuid2.after-run');
+        return;
+      }
+      const widths = findCpuidEntry(entries, 0x8000_0008, 'not-significant');
+      const linear = widths ? (widths.eax >>> 8) & 0xff : 0;
+      demand(linear === 0 || linear === 48 || linear === 57, 'kvm.set-cpuid2.linear-address');
+      this.cpuid = entries;
+      this.td?.afterSetCpuid();
+    });
+  }
+
+  /** KVM_SET_TSC_KHZ on the vCPU. @param khz unsigned long, of which KVM takes the lower half. */
+  setTscKhz(khz: bigint): void {
+    this.request('KVM_SET_TSC_KHZ', () => {
+      demand(this.td === undefined, 'kvm.tsc-khz.protected');
+      const value = Number(khz & 0xffff_ffffn);
+      demand(value < 0x7fff_ffff, 'kvm.tsc-khz.range');
+      this.virtualTscKhz = value || this.vm.host.tscKhz;
+    });
+  }
+
+  /** KVM_GET_TSC_KHZ on the vCPU. */
+  getTscKhz(): number {
+    return this.request('KVM_GET_TSC_KHZ', () => this.virtualTscKhz);
+  }
+
+  /** KVM_MEMORY_ENCRYPT_OP on the vCPU. */
+  memoryEncryptOp(cmd: UserValue<TdxCmd>, data: TdxCmdData): void {
+    this.vm.checkAlive();
+    if (!this.td) throw new Refusal('kvm.tdx.not-a-td-vcpu');
+    tdxVcpuIoctl(this.td, cmd, data);
+  }
+
+  /** What KVM_RUN checks before the guest is entered; 'blocked' where KVM waits for an INIT that never comes to a TD. */
+  enterGuest(): 'ready' | 'blocked' {
+    return this.request('KVM_RUN', () => {
+      if (!this.runnable) return 'blocked';
+      this.td?.checkRun();
+      this.hasRun = true;
+      return 'ready';
+    });
+  }
+
+  /** Closes the vCPU's descriptor; the vCPU itself stays with its VM. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.vm.drop();
+  }
+}

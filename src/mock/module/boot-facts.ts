@@ -1,0 +1,53 @@
+import type { Platform } from '../platform.js';
+import type { ModuleFacts, PhysicalRange } from './facts.js';
+
+/** The parts of a started module (`bootModule`) that SEAMCALL leaves need. */
+export interface StartedModule {
+  readonly platform: Platform;
+  readonly nativeFms: number;
+  readonly tscHz: bigint;
+  readonly maxPa: number;
+  readonly keyIds: {
+    readonly startBit: number;
+    readonly privateMin: number;
+    readonly privateMax: number;
+    readonly global: number;
+  };
+  readonly sysInfo: { readonly tdxFeatures0: bigint };
+}
+
+const MSR_SEAMRR_BASE = 0x1400;
+const MSR_SEAMRR_MASK = 0x1401;
+// Bits 11:0 of both MSRs are flags.
+const RANGE_BITS = 0x000f_ffff_ffff_f000n;
+
+const FEATURES0_TOPOLOGY_ENUM = 1n << 20n;
+const FEATURES0_MAXPA_VIRT = 1n << 27n;
+
+const msr = (platform: Platform, index: number): bigint => BigInt(platform.msr[`0x${index.toString(16)}`] ?? 0);
+
+/** Where the module itself lives; the mask's lowest set bit is the size (mask_to_size). */
+function seamrr(platform: Platform): PhysicalRange {
+  const mask = msr(platform, MSR_SEAMRR_MASK) & RANGE_BITS;
+  return { base: Number(msr(platform, MSR_SEAMRR_BASE) & RANGE_BITS), size: Number(mask & -mask) };
+}
+
+export function factsOf({ platform, nativeFms, tscHz, maxPa, keyIds, sysInfo }: StartedModule): ModuleFacts {
+  const { sys } = platform;
+  return {
+    maxPa,
+    hkidStartBit: keyIds.startBit,
+    privateHkidMin: keyIds.privateMin,
+    privateHkidMax: keyIds.privateMax,
+    globalHkid: keyIds.global,
+    tdmrs: [{ base: Number(sys.tdmr_base), size: Number(sys.tdmr_size) }],
+    seamrr: seamrr(platform),
+    packages: sys.num_pkgs,
+    platformFms: nativeFms,
+    nativeTscFrequency: Number(tscHz),
+    features: {
+      vpInitVersion: sysInfo.tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
+      virtualMaxPa: (sysInfo.tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
+    },
+  };
+}

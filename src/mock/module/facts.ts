@@ -1,0 +1,39 @@
+/** A range of physical addresses, in bytes. */
+export interface PhysicalRange {
+  readonly base: number;
+  readonly size: number;
+}
+
+/** A Trust Domain Memory Region: what the host gave to the module. */
+export interface Tdmr extends PhysicalRange {
+  /** Holes that the module must not use, offsets relative to the region. */
+  readonly reserved?: readonly PhysicalRange[];
+}
+
+/** What the SEAMCALL leaves need to know of the initialised module and its platform. */
+export interface ModuleFacts {
+  /** Physical addresses are below 2^maxPa: 52 up to 1.5.05, the native MAXPA since. */
+  readonly maxPa: number;
+  /** First bit of the KeyID in a physical address; it reaches up to maxPa - 1. */
+  readonly hkidStartBit: number;
+  readonly privateHkidMin: number;
+  readonly privateHkidMax: number;
+  /** KeyID of the module's own structures. */
+  readonly globalHkid: number;
+  /** Sorted, not overlapping. */
+  readonly tdmrs: readonly Tdmr[];
+  readonly seamrr: PhysicalRange;
+  readonly packages: number;
+  /** CPUID(1).EAX as the module sampled it, the initial RDX of every VCPU. */
+  readonly platformFms: number;
+  readonly nativeTscFrequency: number;
+  readonly features: ModuleFeatures;
+}
+
+/** Differences between module versions that the leaves below MNG.INIT know. */
+export interface ModuleFeatures {
+  /** Highest version of TDH.VP.INIT: 1 takes an x2APIC id in R8 (TDX_FEATURES0.TOPOLOGY_ENUM). */
+  readonly vpInitVersion: 0 | 1;
+  /** TDCS has VIRT_MAXPA, and it limits private GPAs (TDX_FEATURES0.MAXPA_VIRT). */
+  readonly virtualMaxPa: boolean;
+}

@@ -1,0 +1,98 @@
+import type { Call } from './call.js';
+import { MAXPA_FIELDS, TD_FIELDS, TOPOLOGY_FIELDS } from './fields-td.js';
+import { type FieldRow, parseFields } from './metadata.js';
+import type { ModuleState } from './module-state.js';
+import { refuse } from './refusal.js';
+import { architecturalEntry } from './sept.js';
+import type { Td } from './td.js';
+import type { TdConfiguration, TdCpuidRow } from './td-configuration.js';
+
+const tables = new Map<string, FieldRow[]>();
+
+/** The TDR and TDCS fields of this module. */
+export function tdFields(state: ModuleState): readonly FieldRow[] {
+  const { vpInitVersion, virtualMaxPa } = state.facts.features;
+  const text = [TD_FIELDS, vpInitVersion > 0 ? TOPOLOGY_FIELDS : '', virtualMaxPa ? MAXPA_FIELDS : ''].join('');
+  let rows = tables.get(text);
+  if (!rows) {
+    rows = parseFields(text.replaceAll('\n\n', '\n'));
+    tables.set(text, rows);
+  }
+  return rows;
+}
+
+const quad = (bytes: Uint8Array, index: number): bigint =>
+  new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(index * 8, true);
+
+const MICROSECONDS = 1_000_000n;
+
+type Reader = (td: Td, configuration: TdConfiguration, index: number, call: Call) => bigint | number;
+
+/** Values of the fields that this model keeps; the others belong to what it does not have (migration, L2 VMs) and read 0. */
+const READERS: Readonly<Record<string, Reader>> = {
+  FATAL: (td) => Number(td.fatal),
+  NUM_TDCX: (td) => td.tdcxPages.length,
+  CHLDCNT: (td) => td.children,
+  LIFECYCLE_STATE: (td) => td.lifecycle,
+  TDCX_PA: (td, _, index, call) => withHkid(call, td.tdcxPages[index], td.hkid),
+  TD_UUID: (td, _, index) => td.uuid[index]!,
+  HKID: (td) => td.hkid,
+  PKG_CONFIG_BITMAP: (td) => [...td.keyedPackages].reduce((bits, pkg) => bits | (1 << pkg), 0),
+  NUM_VCPUS: (td) => td.numVcpus,
+  NUM_ASSOC_VCPUS: (td) => td.numAssociatedVcpus,
+  OP_STATE: (td) => td.opState,
+  NUM_L2_VMS: (_, c) => c.numL2Vms,
+  ATTRIBUTES: (_, c) => c.attributes,
+  XFAM: (_, c) => c.xfam,
+  MAX_VCPUS: (_, c) => c.maxVcpus,
+  GPAW: (_, c) => c.gpaw,
+  EPTP: (td, c, _, call) => c.eptpControls | withHkid(call, td.tdcxPages[SEPT_ROOT_PAGE], td.hkid),
+  TSC_OFFSET: (td) => td.tscOffset,
+  TSC_MULTIPLIER: (_, c) => c.tscMultiplier,
+  TSC_FREQUENCY: (_, c) => c.tscFrequency,
+  NUM_CPUID_VALUES: (_, c) => c.cpuid.length,
+  XBUFF_SIZE: (_, c) => c.xbuffSize,
+  HP_LOCK_TIMEOUT: (td, _, __, call) => (td.hpLockTimeout * MICROSECONDS) / nativeTsc(call),
+  CONFIG_FLAGS: (_, c) => c.configFlags,
+  TD_CTLS: (td) => td.tdCtls,
+  TOPOLOGY_ENUM_CONFIGURED: (td) => Number(td.topologyEnumConfigured),
+  VIRT_MAXPA: (_, c) => c.virtualMaxPa,
+  CPUID_VALID: (_, c, index) => Number(c.cpuid[index]?.valid ?? false),
+  TD_EPOCH: (td) => td.epoch,
+  REFCOUNT: (td, _, index) => td.refcount[index]!,
+  MRTD: (td, _, index) => quad(td.mrtd, index),
+  MRCONFIGID: (_, c, index) => quad(c.mrConfigId, index),
+  MROWNER: (_, c, index) => quad(c.mrOwner, index),
+  MROWNERCONFIG: (_, c, index) => quad(c.mrOwnerConfig, index),
+  RTMR: (td, _, index) => quad(td.rtmr, index),
+  VIRTUAL_IA32_ARCH_CAPABILITIES: (_, c) => c.ia32ArchCapabilities,
+  SEPT_ROOT: (td, _, index) => architecturalEntry(td.septRoot[index]),
+};
+
+const SEPT_ROOT_PAGE = 3;
+const nativeTsc = (call: Call): bigint => BigInt(call.module.facts.nativeTscFrequency);
+
+const withHkid = (call: Call, page: number | undefined, hkid: number): bigint =>
+  page === undefined ? 0n : BigInt(page) | (BigInt(hkid) << BigInt(call.module.facts.hkidStartBit));
+
+export const readTdField = (call: Call, td: Td, row: FieldRow, index: number): bigint =>
+  BigInt.asUintN(64, BigInt(READERS[row.name]?.(td, td.configuration!, index, call) ?? 0));
+
+/** Class of CPUID_VALUES, whose code is element, sub-leaf, "no sub-leaf", leaf and bit 31 of the leaf. */
+export const CPUID_CLASS = 0x14;
+
+/** The row of the TD's CPUID values that a field code names, and which half of it. */
+export function cpuidElement(configuration: TdConfiguration, code: number): { row: TdCpuidRow; high: boolean } {
+  const noSubleaf = (code & 0x100) !== 0;
+  const subleaf = noSubleaf ? null : (code >>> 1) & 0x7f;
+  const leaf = ((code >>> 9) & 0x7f) + (code & 0x1_0000 ? 0x8000_0000 : 0);
+  const reserved = code >>> 17;
+  const row = configuration.cpuid.find((r) => r.leaf === leaf && (r.subleaf === null || r.subleaf === subleaf));
+  if (reserved || !row) throw refuse('module.metadata.id');
+  if (!row.valid) throw refuse('module.metadata.cpuid-readable');
+  return { row, high: (code & 1) !== 0 };
+}
+
+/** EAX and EBX, or ECX and EDX, as one u64. */
+export const cpuidValue = ({ row, high }: { row: TdCpuidRow; high: boolean }): bigint =>
+  high ? BigInt(row.ecx) | (BigInt(row.edx) << 32n) : BigInt(row.eax) | (BigInt(row.ebx) << 32n);

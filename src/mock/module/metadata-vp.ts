@@ -1,0 +1,134 @@
+import type { Call } from './call.js';
+import { VMCS_FIELDS } from './fields-vmcs.js';
+import { VP_FIELDS } from './fields-vp.js';
+import {
+  type FieldElement,
+  type FieldRow,
+  fieldClass,
+  fieldCode,
+  findField,
+  notValid,
+  parseFields,
+} from './metadata.js';
+import { refuse } from './refusal.js';
+import type { Vcpu } from './td.js';
+
+let tdvps: FieldRow[] | undefined;
+let vmcs: FieldRow[] | undefined;
+
+const VMCS_CLASS = 0;
+const ACCESS_HIGH = 1;
+
+/** VMCS encodings that hosts write (Intel SDM volume 3, appendix B; SHARED_EPTP is the TD's own). */
+const VMCS = {
+  POSTED_INTERRUPT_NOTIFICATION_VECTOR: 0x0002,
+  TSC_OFFSET: 0x2010,
+  POSTED_INTERRUPT_DESCRIPTOR: 0x2016,
+  TSC_MULTIPLIER: 0x2032,
+  SHARED_EPTP: 0x203c,
+  PIN_BASED_CONTROLS: 0x4000,
+  TD_HKID: 0x4026,
+} as const;
+
+const PROCESS_POSTED_INTERRUPTS = 0x80n;
+const NOT_WRITTEN: Readonly<Record<number, bigint>> = {
+  [VMCS.POSTED_INTERRUPT_NOTIFICATION_VECTOR]: 0xffffn,
+  [VMCS.POSTED_INTERRUPT_DESCRIPTOR]: (1n << 64n) - 1n,
+};
+/** Bytes at a host-physical address that the host writes into a field. */
+const SHARED_HPA: Readonly<Record<number, number>> = {
+  [VMCS.POSTED_INTERRUPT_DESCRIPTOR]: 64,
+  [VMCS.SHARED_EPTP]: 4096,
+};
+
+export function vpField(id: bigint): FieldElement {
+  if (fieldClass(id) !== VMCS_CLASS) {
+    tdvps ??= parseFields(VP_FIELDS);
+    return findField(tdvps, id);
+  }
+  vmcs ??= parseFields(VMCS_FIELDS, 2);
+  const element = findField(vmcs, id);
+  if (fieldCode(id) & ACCESS_HIGH) throw refuse('module.metadata.id');
+  return element;
+}
+
+const codeOf = ({ row, index }: FieldElement): number => row.code + index * row.stride;
+const keyOf = (element: FieldElement): number => element.row.class * 0x100_0000 + codeOf(element);
+
+const GPRS = [
+  'RAX',
+  'RCX',
+  'RDX',
+  'RBX',
+  'RSP_PLACEHOLDER',
+  'RBP',
+  'RSI',
+  'RDI',
+  'R8',
+  'R9',
+  'R10',
+  'R11',
+  'R12',
+  'R13',
+  'R14',
+  'R15',
+];
+const NO_LP = 0xffff_ffff;
+
+const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Call) => bigint | number>> = {
+  VCPU_STATE: (vcpu) => vcpu.state,
+  VCPU_INDEX: (vcpu) => vcpu.index,
+  NUM_TDVPS_PAGES: (vcpu) => vcpu.pages.length,
+  ASSOC_LPID: (vcpu) => (vcpu.associated ? 0 : NO_LP),
+  VCPU_EPOCH: (vcpu) => vcpu.epoch,
+  XFAM: (vcpu) => vcpu.td.configuration!.xfam,
+  TDVPS_PAGE_PA: ({ pages, td }, index, call) =>
+    pages[index] === undefined ? 0 : BigInt(pages[index]) | (BigInt(td.hkid) << BigInt(call.module.facts.hkidStartBit)),
+};
+
+const readVmcs = (vcpu: Vcpu, code: number): bigint => {
+  const { configuration, hkid, tscOffset } = vcpu.td;
+  if (code === VMCS.TSC_OFFSET) return tscOffset;
+  if (code === VMCS.TSC_MULTIPLIER) return configuration!.tscMultiplier;
+  if (code === VMCS.TD_HKID) return BigInt(hkid);
+  return NOT_WRITTEN[code] ?? 0n;
+};
+
+/** Current value of a field. VMCS fields that neither host nor guest storey ever wrote read as after TDH.VP.INIT, or 0. */
+export function readVpField(call: Call, vcpu: Vcpu, element: FieldElement): bigint {
+  const stored = vcpu.fields.get(keyOf(element));
+  if (stored !== undefined) return stored;
+  const { row, index } = element;
+  if (row.class === VMCS_CLASS) return readVmcs(vcpu, codeOf(element));
+  const gpr = GPRS.indexOf(row.name);
+  if (gpr >= 0) return vcpu.gprs[gpr]!;
+  return BigInt(READERS[row.name]?.(vcpu, index, call) ?? 0);
+}
+
+/** Stores what a host wrote, after the checks that some fields have of their own. */
+export function writeVpField(call: Call, vcpu: Vcpu, element: FieldElement, value: bigint): void {
+  const code = codeOf(element);
+  if (element.row.class === VMCS_CLASS) {
+    const size = SHARED_HPA[code];
+    if (size !== undefined && !isSharedHpa(call, value, size)) throw notValid();
+    if (code === VMCS.PIN_BASED_CONTROLS && value & PROCESS_POSTED_INTERRUPTS) checkPostedInterrupts(vcpu);
+  }
+  const gpr = GPRS.indexOf(element.row.name);
+  if (gpr >= 0) vcpu.gprs[gpr] = value;
+  else vcpu.fields.set(keyOf(element), value);
+}
+
+function checkPostedInterrupts(vcpu: Vcpu): void {
+  for (const code of [VMCS.POSTED_INTERRUPT_NOTIFICATION_VECTOR, VMCS.POSTED_INTERRUPT_DESCRIPTOR])
+    if ((vcpu.fields.get(code) ?? NOT_WRITTEN[code]) === NOT_WRITTEN[code])
+      throw refuse('module.metadata.vmcs-initialized', code);
+}
+
+function isSharedHpa(call: Call, pa: bigint, size: number): boolean {
+  try {
+    call.sharedPa(pa, 'R8', size);
+    return true;
+  } catch {
+    return false;
+  }
+}

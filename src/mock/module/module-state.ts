@@ -1,0 +1,40 @@
+import type { ModuleFacts } from './facts.js';
+import { Kot } from './kot.js';
+import { Pamt } from './pamt.js';
+import type { HostMemory } from './seamcall.js';
+import type { Td, Vcpu } from './td.js';
+import type { TdConfiguration } from './td-configuration.js';
+
+/** What the checks of TD_PARAMS answer: a status with RCX and the rule broken, or the configuration. */
+export interface InitTdResult {
+  status: bigint;
+  rcx: bigint;
+  rule?: string;
+  td?: TdConfiguration;
+}
+
+/** Checks a TD_PARAMS of 1024 bytes for a TD with that many TDCX pages. */
+export type InitTd = (tdParams: Uint8Array, tdcxPages: number) => InitTdResult;
+
+/** Everything the module keeps between SEAMCALLs. */
+export interface ModuleState {
+  readonly facts: ModuleFacts;
+  readonly memory: HostMemory;
+  readonly initTd: InitTd;
+  readonly pamt: Pamt;
+  readonly kot: Kot;
+  /** By address of the TDR. */
+  readonly tds: Map<number, Td>;
+  /** By address of the TDVPR. */
+  readonly vcpus: Map<number, Vcpu>;
+  /** The native time-stamp counter. */
+  readonly tsc: () => bigint;
+}
+
+export const newModuleState = (parts: Pick<ModuleState, 'facts' | 'memory' | 'initTd' | 'tsc'>): ModuleState => ({
+  ...parts,
+  pamt: new Pamt(parts.facts),
+  kot: new Kot(parts.facts),
+  tds: new Map(),
+  vcpus: new Map(),
+});

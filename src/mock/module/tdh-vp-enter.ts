@@ -1,0 +1,42 @@
+import type { Call } from './call.js';
+import { refuse } from './refusal.js';
+import type { SeamcallResult } from './seamcall.js';
+import { VCPU_STATE, type Vcpu } from './td.js';
+import { associate } from './tdh-vp.js';
+
+/** What a TD exit leaves in the host's registers; those left out are 0. RAX (`status`) has the VMX exit reason in its lower half. */
+export type TdExit = Pick<SeamcallResult, 'status'> & Partial<Omit<SeamcallResult, 'status' | 'rule'>>;
+
+/** Runs the guest of an entered VCPU until it exits. */
+export type OnEnter = (vcpu: Vcpu) => TdExit;
+
+/** A host's interrupt that came before the first instruction: VMX exit reason 1. */
+export const EXTERNAL_INTERRUPT: TdExit = { status: 1n };
+
+// RCX: TDVPR in bits 51:12, HOST_RECOVERABILITY_HINT in 52, RESUME_L1 in 53.
+const TDVPR_BITS = 0x000f_ffff_ffff_f000n;
+const HOST_RECOVERABILITY_HINT = 1n << 52n;
+const RESUME_L1 = 1n << 53n;
+
+/** The first half of TDH.VP.ENTER: all checks, and the VCPU is inside. RCX: TDVPR and flags. */
+export function vpEnter(call: Call): Vcpu {
+  if (call.rcx & ~(TDVPR_BITS | HOST_RECOVERABILITY_HINT | RESUME_L1)) throw refuse('module.vp-enter.handle', 'RCX');
+  const vcpu = call.vcpu(call.rcx & TDVPR_BITS, 'RCX', false);
+  const { td } = vcpu;
+  call.checkState(td);
+  call.checkTdvps(vcpu);
+  associate(vcpu, false);
+  // Both hints need what does not occur here: a trap-like exit before, or an exit from an L2 VM.
+  if (call.rcx & (HOST_RECOVERABILITY_HINT | RESUME_L1)) throw refuse('module.vp-enter.hints', 'RCX');
+  vcpu.epoch = td.epoch;
+  td.refcount[vcpu.epoch & 1n ? 1 : 0]++;
+  vcpu.state = VCPU_STATE.ACTIVE;
+  return vcpu;
+}
+
+/** The second half: the VCPU has left with `exit`. */
+export function vpExit(call: Call, vcpu: Vcpu, exit: TdExit): void {
+  vcpu.state = VCPU_STATE.READY;
+  vcpu.td.refcount[vcpu.epoch & 1n ? 1 : 0]--;
+  Object.assign(call.out, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, r10: 0n, r11: 0n }, exit);
+}
