@@ -41,6 +41,16 @@ export function fiveLevelEpt(supportedCpuid: readonly CpuidEntry[]): boolean | u
   return maxpa > 48 ? false : undefined;
 }
 
+/** KVM_GET_TSC_KHZ of a VM: what KVM would put into TD_PARAMS; 0 where the kernel does not say. */
+export function tscKhzOf(vm: KvmVm): number {
+  try {
+    return vm.getTscKhz();
+  } catch (error) {
+    if (error instanceof KvmError) return 0;
+    throw error;
+  }
+}
+
 /** True if the kernel takes KVM_ENABLE_CAP(KVM_CAP_MAX_VCPUS) on this VM; `value` is what it already has. */
 function acceptsMaxVcpus(vm: KvmVm, value: number): boolean {
   try {
@@ -68,7 +78,7 @@ export function gatherHostFacts(system: KvmSystem): TdHostFacts {
       maxVcpus,
       systemMaxVcpus: system.checkExtension(KVM_CAP.MAX_VCPUS),
       maxVcpusSettable: acceptsMaxVcpus(vm, maxVcpus),
-      tscKhz: vm.checkExtension(KVM_CAP.VM_TSC_CONTROL) > 0 ? vm.getTscKhz() : 0,
+      tscKhz: tscKhzOf(vm),
       fiveLevelEpt: fiveLevelEpt(supportedCpuid),
     };
   } finally {
