@@ -33,7 +33,14 @@ export interface ShownError {
 }
 
 // Errors of the library that are an answer, not a bug; told by name because importing their classes would load the library.
-const ANSWERS = new Set(['KvmError', 'KvmStateError', 'TdConfigError', 'TdLaunchError', 'NativeUnavailableError']);
+const ANSWERS = new Set([
+  'KvmError',
+  'KvmStateError',
+  'TdConfigError',
+  'TdLaunchError',
+  'NativeUnavailableError',
+  'CaptureError',
+]);
 const isAnswer = (error: Error) =>
   ANSWERS.has(error.name) || /^(Image|Tdvf|Profile|PageList)\w*Error$/.test(error.name);
 
