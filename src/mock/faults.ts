@@ -104,11 +104,21 @@ export class Faults {
     this.#faults = faults.map((fault, i) => resolve(fault, `${where}[${i}]`));
   }
 
+  /** Asks for one more fault. @throws FaultError. */
+  add(fault: Fault): void {
+    this.#faults.push(resolve(fault, 'fault'));
+  }
+
+  /** How often a request was made on this host. */
+  calls(request: string): number {
+    return this.#calls.get(request) ?? 0;
+  }
+
   /** Runs a request under the faults that are meant for it. @throws Refusal where it is to fail. */
   during<T>(request: string, body: () => T): T {
-    if (this.#faults.length === 0) return body();
-    const nth = (this.#calls.get(request) ?? 0) + 1;
+    const nth = this.calls(request) + 1;
     this.#calls.set(request, nth);
+    if (this.#faults.length === 0) return body();
     const due = this.#faults.filter((fault) => fault.request === request);
     const failing = due.find(({ errno, nth: first, times }) => errno && first <= nth && nth < first + times);
     const resumable = request === 'KVM_TDX_INIT_MEM_REGION';

@@ -53,6 +53,11 @@ export class Td {
     return this.tdrPage ?? 0n;
   }
 
+  /** MRTD of a finalised TD, 48 bytes. On a host only the guest can ask for it. */
+  get mrtd(): Uint8Array | undefined {
+    return this.state === 'runnable' ? this.tdx.module.tds.get(Number(this.tdr))?.mrtd.slice() : undefined;
+  }
+
   /** !vt_is_tdx_private_gpa(): without a GPAW every address counts as shared. */
   isShared(gpa: bigint): boolean {
     return (gpa & this.sharedBit) !== 0n;
