@@ -356,6 +356,13 @@ export const SEAMCALL_RULES = rules({
     what: 'The field id names one element of a field that this module has, and no reserved bits are set',
     fix: 'Look the field up for this version of the module',
   },
+  'module.metadata.next': {
+    source: 'tdh_mng_rd_wr.c, tdh_vp_rd_wr.c: version 1; the order of fields is not modelled',
+    status: 'TDX_OPERAND_INVALID',
+    operand: 'RAX',
+    what: 'A field is read with version 0, which does not name the next one',
+    fix: 'Use version 0',
+  },
   'module.metadata.readable': {
     source: 'metadata_td.c md_td_read_element, metadata_vp.c md_vp_read_element: rd_mask',
     status: 'TDX_METADATA_FIELD_NOT_READABLE',

@@ -11,7 +11,7 @@ export const gpaWidth = (td: Td): number => (td.configuration!.gpaw ? 52 : 48);
 /** Private GPAs of a TD are below 2^this (check_gpa_validity; 1.5.06: virtual MAXPA). */
 export function privateGpaBits(call: Call, td: Td): number {
   const width = gpaWidth(td) - 1;
-  return call.module.facts.features.virtualMaxPa ? Math.min(width, td.configuration!.virtualMaxPa) : width;
+  return call.module.facts.features.virtualMaxPa ? Math.min(width, td.configuration!.virtMaxpa) : width;
 }
 
 /** The GPA as a number, which must be private and within the TD's width. */

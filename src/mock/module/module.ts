@@ -1,6 +1,8 @@
-import { factsOf, type StartedModule } from './boot-facts.js';
+import type { ModuleBoot } from './boot.js';
 import { Call } from './call.js';
-import { type InitTd, type ModuleState, newModuleState } from './module-state.js';
+import { factsOf } from './facts-of.js';
+import { initTd } from './mng-init.js';
+import { type ModuleState, newModuleState } from './module-state.js';
 import { Refusal, refuse } from './refusal.js';
 import { type HostMemory, type Seam, type SeamcallArgs, type SeamcallResult, TDH } from './seamcall.js';
 import type { Td, Vcpu } from './td.js';
@@ -56,10 +58,8 @@ const VERSION_1: ReadonlySet<number> = new Set([TDH.MEM_SEPT_ADD, TDH.MEM_SEPT_R
 
 export interface TdxModuleOptions {
   /** The module as `bootModule` started it. */
-  boot: StartedModule;
+  boot: ModuleBoot;
   memory: HostMemory;
-  /** Checks TD_PARAMS and makes a TD's configuration of them. */
-  initTd: InitTd;
   /** Runs guests; without it every entered TD leaves at once for a host interrupt. */
   onEnter?: OnEnter;
   /** The native time-stamp counter in ticks; by default the process's clock at the platform's frequency. */
@@ -78,10 +78,15 @@ export class TdxModule implements Seam {
   readonly #state: ModuleState;
   readonly #onEnter: OnEnter;
 
-  constructor({ boot, memory, initTd, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
+  constructor({ boot, memory, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
     const facts = factsOf(boot);
     const clock = tsc ?? (() => (process.hrtime.bigint() * BigInt(facts.nativeTscFrequency)) / 1_000_000_000n);
-    this.#state = newModuleState({ facts, memory, initTd, tsc: clock });
+    this.#state = newModuleState({
+      facts,
+      memory,
+      initTd: (tdParams, tdcxPages) => initTd(boot, tdParams, tdcxPages),
+      tsc: clock,
+    });
     this.#onEnter = onEnter;
   }
 
