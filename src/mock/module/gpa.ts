@@ -52,6 +52,8 @@ export function walkExactly(call: Call, td: Td, gpa: number, level: number): Sep
 
 /** Physical address of the 4 KiB page that holds `gpa`, under the leaf where `walk` ended. */
 export const pageOf = (walk: SeptWalk, gpa: number): number => {
+  const hpa = walk.entry!.hpa;
+  if (walk.level === 0) return hpa;
   const within = gpa % 2 ** (12 + 9 * walk.level);
-  return walk.entry!.hpa + within - (within % PAGE_4K);
+  return hpa + within - (within % PAGE_4K);
 };

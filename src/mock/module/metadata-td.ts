@@ -46,18 +46,22 @@ const READERS: Readonly<Record<string, Reader>> = {
   XFAM: (_, c) => c.xfam,
   MAX_VCPUS: (_, c) => c.maxVcpus,
   GPAW: (_, c) => c.gpaw,
-  EPTP: (td, c, _, call) => BigInt(c.eptpControls) | withHkid(call, td.tdcxPages[SEPT_ROOT_PAGE], td.hkid),
+  EPTP: (td, c) => BigInt(c.eptpControls) | BigInt(td.tdcxPages[SEPT_ROOT_PAGE] ?? 0),
   TSC_OFFSET: (td) => td.tscOffset,
   TSC_MULTIPLIER: (_, c) => c.tscMultiplier,
   TSC_FREQUENCY: (_, c) => c.tscFrequency,
-  NUM_CPUID_VALUES: (_, c) => c.cpuid.length,
+  NUM_CPUID_VALUES: (_, __, ___, call) => call.module.facts.cpuidLookup.length,
   XBUFF_SIZE: (_, c) => c.xbuffSize,
   HP_LOCK_TIMEOUT: (td, _, __, call) => (td.hpLockTimeout * MICROSECONDS) / nativeTsc(call),
   CONFIG_FLAGS: (_, c) => c.configFlags,
   TD_CTLS: (td) => td.tdCtls,
   TOPOLOGY_ENUM_CONFIGURED: (td) => Number(td.topologyEnumConfigured),
   VIRT_MAXPA: (_, c) => c.virtMaxpa,
-  CPUID_VALID: (_, c, index) => Number(c.cpuid[index]?.valid ?? false),
+  CPUID_VALID: (_, c, index, call) => {
+    const entry = call.module.facts.cpuidLookup[index];
+    const row = entry && c.cpuid.find((r) => r.leaf === entry.leaf && r.subleaf === entry.subleaf);
+    return Number(row?.valid ?? false);
+  },
   TD_EPOCH: (td) => td.epoch,
   REFCOUNT: (td, _, index) => td.refcount[index]!,
   MRTD: (td, _, index) => quad(td.mrtd, index),

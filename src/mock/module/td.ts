@@ -1,6 +1,5 @@
 import type { MrtdBuilder } from './mrtd.js';
 import { OP_STATE, type OpState } from './op-state.js';
-import type { PamtEntry } from './pamt.js';
 import { newSeptTable, type SeptTable } from './sept.js';
 import type { TdConfiguration } from './td-params.js';
 
@@ -99,8 +98,8 @@ export class Vcpu {
 
   constructor(
     readonly td: Td,
-    readonly tdvpr: PamtEntry,
+    readonly tdvprPa: number,
   ) {
-    this.pages = [tdvpr.pa];
+    this.pages = [tdvprPa];
   }
 }

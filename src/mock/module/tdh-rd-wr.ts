@@ -1,7 +1,7 @@
 import type { Call } from './call.js';
 import { checkSingleElement, fieldClass, fieldCode, findField, notValid, readable, written } from './metadata.js';
 import { CPUID_CLASS, cpuidElement, cpuidValue, readTdField, tdFields } from './metadata-td.js';
-import { readVpField, vpField, writeVpField } from './metadata-vp.js';
+import { readVpField, vpField, writeBase, writeVpField } from './metadata-vp.js';
 import { refuse } from './refusal.js';
 import { TDH } from './seamcall.js';
 import type { Td } from './td.js';
@@ -66,6 +66,7 @@ export function vpRdWr(call: Call): void {
     call.out.r8 = readable(element, isDebug(td), old);
     return;
   }
-  writeVpField(call, vcpu, element, written(element, isDebug(td), old, call.r8, call.r9));
+  const base = writeBase(element, old, isDebug(td));
+  writeVpField(call, vcpu, element, written(element, isDebug(td), base, call.r8, call.r9));
   call.out.r8 = old & element.row.access[isDebug(td) ? 'debug' : 'production'].read;
 }
