@@ -67,7 +67,9 @@ function resolve(fault: Fault, where: string): Resolved {
     skip: count('skip', 0, fault.skip ?? 0),
   };
   if ((fault.errno === undefined) === (fault.status === undefined))
-    throw new FaultError(`${where} has ${fault.errno === undefined ? 'neither' : 'both'} errno and status, expected one`);
+    throw new FaultError(
+      `${where} has ${fault.errno === undefined ? 'neither' : 'both'} errno and status, expected one`,
+    );
   if (fault.errno !== undefined) {
     try {
       errnoNumber(fault.errno);
@@ -80,7 +82,10 @@ function resolve(fault: Fault, where: string): Resolved {
   const name = fault.seamcall ?? USUAL_SEAMCALL[fault.request];
   const leaf = SEAMCALL_LEAVES.get(name ?? '');
   if (leaf === undefined) fail('seamcall', "a SEAMCALL such as 'TDH.MNG.INIT'");
-  resolved.seamcall = { leaf: leaf!, status: parseStatus(fault.status!) ?? fail('status', 'a u64 or a name such as TDX_OPERAND_BUSY') };
+  resolved.seamcall = {
+    leaf: leaf!,
+    status: parseStatus(fault.status!) ?? fail('status', 'a u64 or a name such as TDX_OPERAND_BUSY'),
+  };
   return resolved;
 }
 

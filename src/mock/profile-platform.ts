@@ -16,7 +16,10 @@ const nearest = (platform: Pick<Platform, 'cpuid'>): Platform => {
  * The platform of a profile. What the kernel of a captured host does not show (MSRs, what the firmware says) comes from
  * the nearest bundled platform, and `note` says so.
  */
-export function completePlatform(field: Checked, origin: 'synthetic' | 'captured'): { platform: Platform; note?: string } {
+export function completePlatform(
+  field: Checked,
+  origin: 'synthetic' | 'captured',
+): { platform: Platform; note?: string } {
   const { value } = field;
   if (typeof value === 'string') {
     if (!bundledPlatforms().includes(value)) field.fail(`one of ${bundledPlatforms().join(', ')}, or a platform`);

@@ -91,7 +91,15 @@ export function userCmd(cmd: TdxCmd, mapped: number): UserValue<TdxCmd> & { hwEr
   };
 }
 
-const AT = { XFAM: 8, MRCONFIGID: 16, MROWNER: 64, MROWNERCONFIG: 112, RESERVED: 160, NENT: 256, PADDING: 260 } as const;
+const AT = {
+  XFAM: 8,
+  MRCONFIGID: 16,
+  MROWNER: 64,
+  MROWNERCONFIG: 112,
+  RESERVED: 160,
+  NENT: 256,
+  PADDING: 260,
+} as const;
 const INIT_VM_HEADER = 264;
 const CAPS = { NENT: 2048, ENTRIES: 2056 } as const;
 

@@ -34,7 +34,15 @@ const num = (value: string | number | undefined, fallback = 0): number => Number
 const big = (value: string | number | undefined, fallback: bigint | number = 0): bigint => BigInt(value ?? fallback);
 
 /** `function:index:flags:eax,ebx,ecx,edx`, as the vectors write CPUID entries. */
-export const cpuidRow = (e: { function: number; index: number; flags: number; eax: number; ebx: number; ecx: number; edx: number }): string => {
+export const cpuidRow = (e: {
+  function: number;
+  index: number;
+  flags: number;
+  eax: number;
+  ebx: number;
+  ecx: number;
+  edx: number;
+}): string => {
   const registers = [e.eax, e.ebx, e.ecx, e.edx].map((value) => value.toString(16).padStart(8, '0')).join(',');
   return `${e.function.toString(16)}:${e.index.toString(16)}:${e.flags.toString(16)}:${registers}`;
 };
@@ -65,7 +73,14 @@ export const profileOf = (platform: Platform, moduleVersion: string, host: Step 
   };
   if (host.keyids_left !== undefined) kernel.keyIds = host.keyids_left;
   if (host.misc_cg_limit !== undefined) kernel.miscCgroupLimit = host.misc_cg_limit;
-  return { name: 'vectors', description: '', origin: 'synthetic', kernel, module: { version: moduleVersion }, platform };
+  return {
+    name: 'vectors',
+    description: '',
+    origin: 'synthetic',
+    kernel,
+    module: { version: moduleVersion },
+    platform,
+  };
 };
 
 /** The process of a vector: memory slots need none; a source buffer is made for each step. */
@@ -103,7 +118,7 @@ export class StepRunner {
     if (!interesting) return;
     // TD_PARAMS is in memory only while the call lasts.
     const params = trace.leaf === TDH.MNG_INIT && !trace.injected && this.host.memory.page(trace.args.rdx ?? 0n);
-    this.#seamcalls.push(params ? { ...trace, params: params.slice(0, 1024) } as SeamcallTrace : trace);
+    this.#seamcalls.push(params ? ({ ...trace, params: params.slice(0, 1024) } as SeamcallTrace) : trace);
   }
 
   vm(step: Step): Vm | undefined {
@@ -117,7 +132,8 @@ export class StepRunner {
   run(step: Step): StepResult {
     const operation = operations[step.op];
     if (!operation) throw new Error(`unknown operation '${step.op}'`);
-    if (!['create_vm', 'check_ext_dev', 'signal', 'close'].includes(step.op) && !this.vm(step)) return { skip: 'no vm' };
+    if (!['create_vm', 'check_ext_dev', 'signal', 'close'].includes(step.op) && !this.vm(step))
+      return { skip: 'no vm' };
     if (step.vcpu !== undefined && !this.vcpu(step)) return { skip: 'no vcpu fd' };
     this.#seamcalls = [];
     const result: StepResult = {};
@@ -135,9 +151,15 @@ export class StepRunner {
 
   #addSeamcalls(result: StepResult): void {
     // Reads of metadata fail all the time: that is how KVM finds the end of a list of sub-leaves.
-    const failed = this.#seamcalls.filter(({ leaf, result: { status }, injected }) => status !== 0n && (injected || leaf !== TDH.MNG_RD));
+    const failed = this.#seamcalls.filter(
+      ({ leaf, result: { status }, injected }) => status !== 0n && (injected || leaf !== TDH.MNG_RD),
+    );
     if (failed.length > 0)
-      result['seam_err'] = failed.map(({ leaf, result: { status }, injected }) => [leaf, hex(status), ...(injected ? ['injected'] : [])]);
+      result['seam_err'] = failed.map(({ leaf, result: { status }, injected }) => [
+        leaf,
+        hex(status),
+        ...(injected ? ['injected'] : []),
+      ]);
     const init = this.#seamcalls.filter(({ leaf, injected }) => leaf === TDH.MNG_INIT && !injected).at(-1);
     if (!init) return;
     const { params } = init as SeamcallTrace & { params?: Uint8Array };
@@ -246,7 +268,11 @@ const operations: Readonly<Record<string, Operation>> = {
   enable_cap: (r, step) =>
     r.vm(step)!.enableCap(() => {
       if ((step.map_len ?? SIZEOF_ENABLE_CAP) < SIZEOF_ENABLE_CAP) efault();
-      return { cap: num(step.cap), flags: num(step.flags), args: (step.args ?? []).map((arg: string | number) => big(arg)) };
+      return {
+        cap: num(step.cap),
+        flags: num(step.flags),
+        args: (step.args ?? []).map((arg: string | number) => big(arg)),
+      };
     }),
   set_tsc_khz: (r, step) => (step.vcpu === undefined ? r.vm(step)! : r.vcpu(step)!).setTscKhz(big(step.khz)),
   get_tsc_khz: (r, step) => (step.vcpu === undefined ? r.vm(step)! : r.vcpu(step)!).getTscKhz(),

@@ -47,7 +47,11 @@ function runInitVm(runner: StepRunner, { pre, pre_expect, expect, ...init }: Ste
   const { cpuid, ...rest } = expect;
   const difference = compare(runner.run(initStep(init)), rest);
   if (difference || !cpuid) return difference;
-  for (const step of [{ op: 'enable_cap', cap: 121, args: [24] }, { op: 'create_vcpu', id: 0 }]) runner.run(step);
+  for (const step of [
+    { op: 'enable_cap', cap: 121, args: [24] },
+    { op: 'create_vcpu', id: 0 },
+  ])
+    runner.run(step);
   const { cpuid: found } = runner.run({ op: 'tdx', vcpu: 0, id: 5, buf: '00010000', buf_len: 8 + 40 * 256 });
   return compare({ cpuid: found }, { cpuid });
 }

@@ -1,8 +1,6 @@
 import { bundledVersions, loadRules, NativeCpuid } from '../../cpuid/index.js';
 import { decodeTdxStatus } from '../../kvm/status.js';
 import { type BootResult, bootModule, type ModuleBoot } from '../module/boot.js';
-import { initTd } from '../module/mng-init.js';
-import type { InitTd } from '../module/module-state.js';
 import { TdxModule } from '../module/module.js';
 import type { Platform } from '../platform.js';
 import type { Profile } from '../profiles.js';
@@ -89,18 +87,10 @@ export function bootTdx(profile: Profile): TdxBoot {
   };
 }
 
-/** TDH.MNG.INIT's part that the rules document decides. */
-const moduleInitTd =
-  (boot: ModuleBoot): InitTd =>
-  (params, tdcxPages) => {
-    const { td, ...result } = initTd(boot, params, tdcxPages);
-    return td ? { ...result, td: { ...td, eptpControls: BigInt(td.eptpControls), virtualMaxPa: td.virtMaxpa } } : result;
-  };
-
 function tdxHost(boot: ModuleBoot, profile: Profile, memory: PhysicalMemory): TdxHost {
   const xcr0 = new NativeCpuid(profile.platform.cpuid).read(0xd, 0);
   const host: TdxHost = {
-    module: new TdxModule({ boot, memory, initTd: moduleInitTd(boot) }),
+    module: new TdxModule({ boot, memory }),
     sysInfo: sysInfoOf(boot, profile),
     supportedXfam: (BigInt(xcr0[0]) | (BigInt(xcr0[3]) << 32n)) & KVM_SUPPORTED_XCR0,
   };

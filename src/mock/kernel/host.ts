@@ -4,7 +4,7 @@ import type { Profile } from '../profiles.js';
 import { bootTdx } from './boot.js';
 import { checkExtension } from './check-extension.js';
 import { KeyIdPool, MiscCgroup } from './key-ids.js';
-import { PhysicalMemory } from './physical-memory.js';
+import type { PhysicalMemory } from './physical-memory.js';
 import { Seamcalls, type SeamcallTrace } from './seamcalls.js';
 import { supportedCpuid } from './supported-cpuid.js';
 import { type TdxHost, vmTypesWithTdx, whyNoTdx } from './tdx-host.js';

@@ -1,7 +1,7 @@
 import { KVM_TDX } from '../../kvm/constants.js';
-import { demand } from './refusal.js';
 import type { MockHost } from './host.js';
 import { MirrorEpt } from './mirror-ept.js';
+import { demand } from './refusal.js';
 import type { Seamcalls } from './seamcalls.js';
 import { reclaimControlPages, releaseHkid } from './td-teardown.js';
 import type { TdxHost } from './tdx-host.js';
