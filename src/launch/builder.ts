@@ -73,8 +73,13 @@ export class TdBuilder {
 
   /** KVM_TDX_INIT_VM; a refusal is explained, if need be by further tries on VMs of their own. */
   initVm(resolved: ResolvedTd, host: TdHostFacts): void {
+    const freshVm = (): KvmVm => {
+      const vm = this.#system.createVm(KVM_X86_TDX_VM);
+      vm.setTscKhz(resolved.tscKhz);
+      return vm;
+    };
     const explain = (error: KvmError): string | undefined =>
-      explainInitVmFailure(this.#system, resolved, error, host).text;
+      explainInitVmFailure(this.vm, initVmParams(resolved), error, host, { freshVm }).text;
     this.#steps.run(
       'Initialise the TD',
       'KVM_TDX_INIT_VM',
