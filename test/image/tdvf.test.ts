@@ -80,6 +80,11 @@ describe('finding the TDVF metadata', () => {
   });
 });
 
+it('an image is bytes', () => {
+  const act = () => loadImage('OVMF.fd' as unknown as Uint8Array);
+  expect(act).toThrow(new TypeError('an image is a Uint8Array: the bytes of the file'));
+});
+
 describe('every section is checked', () => {
   const [type, rawSize, gpa, memorySize, dataOffset, attributes] = [24, 4, 8, 16, 0, 28];
   const page = 0x1000n;
