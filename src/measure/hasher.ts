@@ -60,7 +60,8 @@ class Batch {
   /** @param gpa exact below 2^53. @param data where the page's content is; zeros after its end. */
   push(gpa: number, data: Uint8Array, offset: number): void {
     const at = this.#pages++ * this.#stride;
-    const [low, high] = [gpa >>> 0, Math.floor(gpa / TWO_32)];
+    const low = gpa >>> 0;
+    const high = Math.floor(gpa / TWO_32);
     if (this.add) this.#writeGpa(at, low, high);
     if (!this.extend) return;
     this.#load(data, offset);
