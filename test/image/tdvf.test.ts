@@ -63,6 +63,12 @@ describe('finding the TDVF metadata', () => {
     expect(refusal(image)).toMatchObject({ rule: 'tdvf.guid-table', offset: SIZE - 0x32 - 18, found: '0' });
   });
 
+  it('refuses a GUID table entry longer than what is left of the table', () => {
+    const image = buildTdvf();
+    image.writeUInt16LE(18 + 22 + 21 + 22, SIZE - 0x32 - 18);
+    expect(refusal(image)).toMatchObject({ rule: 'tdvf.guid-table', found: '83', expected: '18 to 64' });
+  });
+
   it('refuses an offset that leads out of the file', () => {
     const image = buildTdvf();
     const pointer = parseTdvf(image).pointerOffset;
