@@ -95,9 +95,7 @@ function captureExtensions(system: KvmSystem): Record<string, number> {
   return values;
 }
 
-function captureCpuid(
-  readers: HostReaders,
-): ProfileDocument['platform'] extends infer P ? Extract<P, object>['cpuid'] : never {
+function captureCpuid(readers: HostReaders): PlatformCpuidRow[] {
   try {
     return readCpuidRows(readers).map(({ leaf, subleaf, eax, ebx, ecx, edx }) => ({
       leaf: hex(leaf),
