@@ -8,7 +8,10 @@ export function thisMachine(): HostReaders {
   const addon = status.available ? found(status.path ?? 'loaded') : missing('ENOADDON', status.reason ?? 'not built');
   return machineReaders({
     addon: () => addon,
-    open: () => openNative({ why: 'asked for' }),
-    cpuid: (leaf, subleaf) => (addon.ok ? found(readNativeCpuid(leaf, subleaf)) : addon),
+    open: () => openNative(),
+    cpuid: (leaf, subleaf) => {
+      const values = readNativeCpuid(leaf, subleaf);
+      return values ? found(values) : missing('ENOADDON', status.reason ?? 'not built');
+    },
   });
 }

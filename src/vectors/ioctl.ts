@@ -1,19 +1,11 @@
-import type { Platform } from '../mock/platform.js';
 import { profileOf, type Step, type StepResult, StepRunner } from './ioctl-steps.js';
-
-export type CaseResult = { ok: true } | { ok: false; difference: string } | { skip: string };
-
-export interface IoctlEnv {
-  platform(name: string): Platform;
-  /** Of the TDX module underneath: the vectors were made with 1.5.05. */
-  moduleVersion: string;
-}
+import type { CaseResult, VectorEnv } from './types.js';
 
 /**
  * Runs one case of caps.jsonl, initvm.jsonl or lifecycle.jsonl through the kernel storey on a fresh host and compares
  * everything that it expects: return values, errnos, hw_error, TD_PARAMS, failing SEAMCALLs, buffers, CPUID and MRTD.
  */
-export const runIoctl = (testCase: Step, env: IoctlEnv): CaseResult => {
+export const runIoctl = (testCase: Step, env: VectorEnv): CaseResult => {
   const runner = new StepRunner(profileOf(env.platform(testCase.profile), env.moduleVersion, testCase.host));
   const difference = testCase.steps
     ? runSteps(runner, testCase.steps, testCase.expect, 'step')

@@ -1,7 +1,7 @@
 import { decodeTdxStatus } from '../kvm/status.js';
 import { TDH } from '../mock/module/seamcall.js';
-import type { VectorEnvironment, VectorResult } from './case.js';
 import { type TdParamsFields, vectorTdParams } from './td-params.js';
+import type { CaseResult, VectorEnv } from './types.js';
 import { openVectorModule, type VectorModule } from './vector-module.js';
 
 /** A number; decimal text where `parseVectorLine` found it too large for one. */
@@ -85,7 +85,7 @@ function run(module: VectorModule, steps: readonly Step[]): string | undefined {
 
 /** One case of lifecycle-*.jsonl: a sequence of SEAMCALLs on a fresh module, and the status of each. */
 // biome-ignore lint/suspicious/noExplicitAny: a line of a vector file, whatever it holds
-export const runLifecycle = (testCase: any, env: VectorEnvironment): VectorResult => {
+export const runLifecycle = (testCase: any, env: VectorEnv): CaseResult => {
   const module = openVectorModule(env.platform(testCase.profile ?? PLATFORM), env.moduleVersion);
   if (typeof module === 'string') return { ok: false, difference: module };
   const difference = run(module, testCase.steps);

@@ -1,7 +1,7 @@
 import { decodeTdxStatus } from '../kvm/status.js';
 import { TDH } from '../mock/module/seamcall.js';
-import type { VectorEnvironment, VectorResult } from './case.js';
 import { vectorTdParams } from './td-params.js';
+import type { CaseResult, VectorEnv } from './types.js';
 import { openVectorModule, type VectorModule } from './vector-module.js';
 
 type PageContent = string | { fill: number } | { pattern: number };
@@ -137,7 +137,7 @@ function paramsOf({ td_params, gpaw52 }: MrtdCase): Uint8Array {
 
 /** One case of mrtd.jsonl on the model of the module: a TD is built with SEAMCALLs, and MRTD, OP_STATE and refusals compared. */
 // biome-ignore lint/suspicious/noExplicitAny: a line of a vector file, whatever it holds
-export const runMrtdOnModule = (testCase: any, env: VectorEnvironment): VectorResult => {
+export const runMrtdOnModule = (testCase: any, env: VectorEnv): CaseResult => {
   const input = testCase as MrtdCase;
   const module = openVectorModule(env.platform(input.profile ?? PLATFORM), env.moduleVersion);
   if (typeof module === 'string') return { ok: false, difference: module };
