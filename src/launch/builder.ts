@@ -4,7 +4,6 @@ import {
   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
   KVM_X2APIC_API_USE_32BIT_IDS,
   KVM_X86_TDX_VM,
-  type KvmError,
   type KvmSystem,
   type KvmVcpu,
   type KvmVm,
@@ -71,15 +70,20 @@ export class TdBuilder {
     });
   }
 
-  /** KVM_TDX_INIT_VM; a refusal is explained, if need be by further tries on VMs of their own. */
+  /** KVM_TDX_INIT_VM; what refuses it is searched with further tries, on VMs of their own. */
   initVm(resolved: ResolvedTd, host: TdHostFacts): void {
-    const explain = (error: KvmError): string | undefined =>
-      explainInitVmFailure(this.#system, resolved, error, host).text;
+    const params = initVmParams(resolved);
+    const freshVm = (): KvmVm => {
+      const vm = this.#system.createVm(KVM_X86_TDX_VM);
+      applyMaxVcpus(vm, resolved.maxVcpus);
+      vm.setTscKhz(resolved.tscKhz);
+      return vm;
+    };
     this.#steps.run(
       'Initialise the TD',
       'KVM_TDX_INIT_VM',
-      () => retrying('KVM_TDX_INIT_VM', () => this.vm.tdx.initVm(initVmParams(resolved))),
-      { explain },
+      () => retrying('KVM_TDX_INIT_VM', () => this.vm.tdx.initVm(params)),
+      { diagnose: (error) => explainInitVmFailure(this.vm, params, error, host, { freshVm }) },
     );
   }
 

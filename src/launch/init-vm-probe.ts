@@ -38,9 +38,9 @@ export class InitVmProbe {
     for (let retry = 0; ; retry++) {
       if (this.attempts >= this.#maxAttempts) throw new SearchStopped(`${this.attempts} attempts were made`);
       if (this.vmInitialised) throw new SearchStopped('an attempt succeeded, and the VM has become a TD');
-      this.#current ??= this.#freshVm?.() ?? this.#vm;
       this.attempts++;
       try {
+        this.#current ??= this.#freshVm?.() ?? this.#vm;
         this.#current.tdx.initVm(params);
       } catch (error) {
         if (!(error instanceof KvmError)) throw error;

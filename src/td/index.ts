@@ -2,7 +2,7 @@ export { TD_ATTRIBUTES, type TdAttributeName } from './attributes.js';
 export { TdConfigError } from './errors.js';
 export { type Finding, findingText, type Severity } from './finding.js';
 export { gatherHostFacts, type TdHostFacts } from './host-facts.js';
-export { parseTdConfig } from './parse.js';
+export { type CheckedConfig, checkTdConfig, parseTdConfig } from './parse.js';
 export { initVmParams, type ResolvedTd, resolveTd } from './resolve.js';
 export { type TdConfig, TdConfigSchema } from './schema.js';
 export { validateTd } from './validate.js';

@@ -4,7 +4,7 @@ import { nearestName } from '../cpuid/nearest.js';
 import type { RuleId } from '../rulebook/index.js';
 import { TdConfigError } from './errors.js';
 import { type Finding, finding, isError } from './finding.js';
-import { type TdConfig, TdConfigSchema } from './schema.js';
+import { configExpected, featuresExpected, type TdConfig, TdConfigSchema } from './schema.js';
 
 type Issue = v.BaseIssue<unknown>;
 
@@ -49,17 +49,16 @@ function ruleOf({ type, input }: Issue): RuleId {
 }
 
 const FIELDS: readonly string[] = Object.keys(TdConfigSchema.pipe[0].entries);
-const CPUID_FIELDS = ['leaf', 'subleaf', 'eax', 'ebx', 'ecx', 'edx'];
+const CPUID_FIELDS: readonly string[] = ['leaf', 'subleaf', 'eax', 'ebx', 'ecx', 'edx'];
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const unexpected = (issue: Pick<Issue, 'input' | 'message'>, path: string, rule: RuleId): Finding =>
+  finding(rule, path, 'error', `found ${show(issue.input)}, expected ${issue.message}`);
 
 function describe({ issue, keys }: { issue: Issue; keys: PropertyKey[] }): Finding {
   const path = pathText(keys);
-  if (issue.type === 'strict_object' && issue.expected === 'never') {
-    const name = String(keys.at(-1));
-    const valid = keys.length === 1 ? FIELDS : CPUID_FIELDS;
-    const near = nearestName(name, valid);
-    const fix = near ? `Write "${near}", or remove it` : `Remove it; the fields are ${valid.join(', ')}`;
-    return finding('config.unknown-key', path, 'error', `"${name}" is not a field of the configuration`, { fix });
-  }
   if (issue.type === 'picklist' && typeof issue.input === 'string') {
     const near = nearestName(issue.input, issue.message.replace('one of ', '').split(', '));
     const fix = near ? `Write "${near}"` : `Give ${issue.message}`;
@@ -67,10 +66,21 @@ function describe({ issue, keys }: { issue: Issue; keys: PropertyKey[] }): Findi
       fix,
     });
   }
-  if (issue.input === undefined && issue.expected !== null && issue.type === 'strict_object') {
+  if (issue.type === 'strict_object' && issue.input === undefined) {
     return finding('config.type', path, 'error', `"${String(keys.at(-1))}" is missing, expected ${issue.message}`);
   }
-  return finding(ruleOf(issue), path, 'error', `found ${show(issue.input)}, expected ${issue.message}`);
+  return unexpected(issue, path, ruleOf(issue));
+}
+
+/** Keys of an object that no field has. Valibot stops at the first of them. */
+function unknownKeys(value: unknown, fields: readonly string[], above: readonly PropertyKey[]): Finding[] {
+  const names = isObject(value) ? Object.keys(value).filter((name) => !fields.includes(name)) : [];
+  return names.map((name) => {
+    const near = nearestName(name, fields);
+    const fix = near ? `Write "${near}", or remove it` : `Remove it; the fields are ${fields.join(', ')}`;
+    const what = `"${name}" is not a field of the configuration`;
+    return finding('config.unknown-key', pathText([...above, name]), 'error', what, { fix });
+  });
 }
 
 /** Names and widths in `features`, which a schema of types cannot check. */
@@ -104,21 +114,38 @@ export interface CheckedConfig {
   readonly findings: readonly Finding[];
 }
 
+const isUnknownKey = ({ type, expected }: Issue): boolean => type === 'strict_object' && expected === 'never';
+
+/** What the schema says, without unknown keys and without lists in place of objects, which Valibot takes. */
+function checkShape(input: Record<string, unknown>): Finding[] {
+  const { issues = [] } = v.safeParse(TdConfigSchema, input);
+  const wrong = issues.filter((issue) => !isUnknownKey(issue)).flatMap((issue) => leaves(issue));
+  const lists = Array.isArray(input['features'])
+    ? [unexpected({ input: input['features'], message: featuresExpected }, 'features', 'config.type')]
+    : [];
+  const entries = Array.isArray(input['cpuid']) ? input['cpuid'] : [];
+  return [
+    ...unknownKeys(input, FIELDS, []),
+    ...wrong.map(describe),
+    ...lists,
+    ...entries.flatMap((entry, at) => unknownKeys(entry, CPUID_FIELDS, ['cpuid', at])),
+  ];
+}
+
 /** Checks the form of a configuration. Fields that have errors are left out of `config`. Never throws. */
 export function checkTdConfig(input: unknown): CheckedConfig {
-  const { issues = [] } = v.safeParse(TdConfigSchema, input);
-  const findings = issues.flatMap((issue) => leaves(issue)).map(describe);
-  const wrong = new Set(issues.map((issue) => keysOf(issue)[0]));
-  if (wrong.has(undefined)) return { config: {}, findings };
-  const given = input as Record<string, unknown>;
+  if (!isObject(input)) {
+    return { config: {}, findings: [unexpected({ input, message: configExpected }, '', 'config.type')] };
+  }
+  const findings = checkShape(input);
+  const isWrong = (path: string) => findings.some((item) => item.path === path || item.path.startsWith(`${path}[`));
   const config: Record<string, unknown> = {};
-  for (const field of FIELDS) if (given[field] !== undefined && !wrong.has(field)) config[field] = given[field];
-  if (typeof given['features'] === 'object' && !Array.isArray(given['features'])) {
-    const wrongPaths = () => new Set(findings.map(({ path }) => path));
-    const rest = (paths: Set<string>) =>
-      Object.entries(given['features'] ?? {}).filter(([name]) => !paths.has(pathText(['features', name])));
-    findings.push(...checkFeatures(Object.fromEntries(rest(wrongPaths()))));
-    config['features'] = Object.fromEntries(rest(wrongPaths()));
+  for (const field of FIELDS) if (input[field] !== undefined && !isWrong(field)) config[field] = input[field];
+  if (isObject(config['features'])) {
+    const wellFormed = (features: object) =>
+      Object.fromEntries(Object.entries(features).filter(([name]) => !isWrong(pathText(['features', name]))));
+    findings.push(...checkFeatures(wellFormed(config['features'])));
+    config['features'] = wellFormed(config['features']);
   }
   return { config: config as TdConfig, findings };
 }

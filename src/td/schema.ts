@@ -76,10 +76,7 @@ const cpuidEntry = v.pipe(
   v.title('CPUID entry'),
 );
 
-const featuresExpected = 'an object such as {"AMX_BF16": true, "CLFLUSH_SIZE": 8}';
-// To JavaScript a list is an object too.
-const noList = <T extends object>(expected: string) => v.check<T, string>((input) => !Array.isArray(input), expected);
-
+export const featuresExpected = 'an object such as {"AMX_BF16": true, "CLFLUSH_SIZE": 8}';
 const featureValueExpected = 'true, false or a whole number from 0 to 0xffffffff';
 const features = v.pipe(
   v.record(
@@ -98,7 +95,6 @@ const features = v.pipe(
     ),
     featuresExpected,
   ),
-  noList(featuresExpected),
 );
 
 const memoryExpected =
@@ -117,7 +113,7 @@ const memory = v.union(
   memoryExpected,
 );
 
-const configExpected = 'an object with the fields of a TD configuration';
+export const configExpected = 'an object with the fields of a TD configuration';
 
 export const TdConfigSchema = v.pipe(
   v.strictObject(
@@ -262,7 +258,6 @@ export const TdConfigSchema = v.pipe(
     },
     configExpected,
   ),
-  noList(configExpected),
   v.title('TD configuration'),
   v.description('Configuration of a Trust Domain for kvm-tdx and tdxctl. Every field has a default.'),
 );

@@ -19,7 +19,7 @@ export const LEAF_1: LeafNames = {
     ['PCLMULQDQ', 'ecx', 1, 'PCLMULQDQ instruction', 'PCLMUL'],
     ['DTES64', 'ecx', 2, '64-bit debug store'],
     ['MONITOR', 'ecx', 3, 'MONITOR and MWAIT', 'MWAIT'],
-    ['DS_CPL', 'ecx', 4, 'Debug store qualified by privilege level', 'DSCPL'],
+    ['DS_CPL', 'ecx', 4, 'Debug store qualified by privilege level'],
     ['VMX', 'ecx', 5, 'Virtual machine extensions'],
     ['SMX', 'ecx', 6, 'Safer mode extensions'],
     ['EST', 'ecx', 7, 'Enhanced SpeedStep', 'EIST'],

@@ -3,6 +3,7 @@ import { TSC_KHZ_RANGE, TSC_UNIT_KHZ } from '../tsc.js';
 import { type InitVmRequest, type Violation, violation } from './violation.js';
 
 const at = { field: 'tscKhz' } as const;
+const isInRange = (khz: number) => khz >= TSC_KHZ_RANGE.min && khz <= TSC_KHZ_RANGE.max;
 const text = (khz: number) => `${khz} kHz`;
 
 /** What becomes of a TSC frequency in TD_PARAMS.TSC_FREQUENCY, 16 bits in units of 25 MHz. */
@@ -13,10 +14,11 @@ export function checkTsc({ tscKhz }: InitVmRequest, host: TdHostFacts): Violatio
   const units = Math.floor(khz / TSC_UNIT_KHZ);
   if (units > 0xffff) {
     const wrapped = (units & 0xffff) * TSC_UNIT_KHZ;
-    return [violation('trap.tsc-wraps', 'error', at, `${whose}, ${text(khz)}, reaches the module as ${text(wrapped)}`)];
+    const rule = isInRange(wrapped) ? 'trap.tsc-wraps' : 'module.mng-init.tsc-frequency';
+    return [violation(rule, 'error', at, `${whose}, ${text(khz)}, wraps and reaches the module as ${text(wrapped)}`)];
   }
   const sent = units * TSC_UNIT_KHZ;
-  if (sent < TSC_KHZ_RANGE.min || sent > TSC_KHZ_RANGE.max) {
+  if (!isInRange(sent)) {
     const what = `${whose} is ${text(khz)}`;
     return [violation('module.mng-init.tsc-frequency', 'error', at, what)];
   }
