@@ -1,4 +1,4 @@
-import type { TdImage, TdRegion } from '../image/index.js';
+import type { TdImage } from '../image/index.js';
 import {
   KVM_CAP,
   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
@@ -129,16 +129,15 @@ export class TdBuilder {
   }
 
   /** Copies the image into the TD, in the order that its measurement depends on. */
-  async addImage(image: TdImage, hob: Uint8Array | undefined): Promise<void> {
+  async addImage(image: TdImage): Promise<void> {
     for (const region of image.regions.filter((candidate) => candidate.add)) {
-      const filled: TdRegion = hob && region.gpa === image.hob?.gpa ? { ...region, data: hob } : region;
       const name = `Add ${region.name}${region.measure ? ', measured' : ''}`;
       const pages = region.size / PAGE_SIZE;
       await this.#steps.runPieces(
         name,
         'KVM_TDX_INIT_MEM_REGION',
         pages,
-        addRegion(this.#system, this.#firstVcpu, filled),
+        addRegion(this.#system, this.#firstVcpu, region),
       );
     }
   }
