@@ -138,7 +138,8 @@ export class StepRunner {
     this.#seamcalls = [];
     const result: StepResult = {};
     try {
-      result['ret'] = operation(this, step, result) ?? 0;
+      const ret = operation(this, step, result);
+      result['ret'] = typeof ret === 'number' ? ret : 0;
     } catch (refusal) {
       if (!(refusal instanceof Refusal)) throw refusal;
       result['ret'] = -1;
@@ -259,7 +260,7 @@ export class StepRunner {
   }
 }
 
-type Operation = (runner: StepRunner, step: Step, result: StepResult) => number | undefined | void;
+type Operation = (runner: StepRunner, step: Step, result: StepResult) => unknown;
 
 const operations: Readonly<Record<string, Operation>> = {
   create_vm: (r, { type }) => r.createVm(num(type)),

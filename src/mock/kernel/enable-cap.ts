@@ -85,10 +85,9 @@ const enables: Readonly<Record<number, Enable>> = {
 };
 
 /** tdx_vm_enable_cap() of the per-VM proposal, called from the default branch of kvm_vm_ioctl_enable_cap. */
-function enableMaxVcpus(vm: Vm, { flags, args }: EnableCap): void {
+function enableMaxVcpus(vm: Vm, wanted: bigint): void {
   if (!vm.host.profile.kernel.maxVcpusSettable || !vm.td) throw new Refusal('kvm.max-vcpus.fixed');
-  const wanted = args[0] ?? 0n;
-  demand(flags === 0 && wanted !== 0n, 'kvm.max-vcpus.value');
+  demand(wanted !== 0n, 'kvm.max-vcpus.value');
   const limit = Math.min(KVM_MAX_VCPUS, vm.td.tdx.sysInfo.maxVcpusPerTd ?? KVM_MAX_VCPUS);
   demand(wanted <= BigInt(limit), 'kvm.max-vcpus.limit');
   demand(vm.createdVcpus === 0, 'kvm.max-vcpus.before-vcpus');
@@ -98,8 +97,7 @@ function enableMaxVcpus(vm: Vm, { flags, args }: EnableCap): void {
 /** KVM_ENABLE_CAP on a VM. */
 export function enableCap(vm: Vm, cap: EnableCap): void {
   demand(cap.flags === 0, 'kvm.enable-cap.flags');
-  if (cap.cap === KVM_CAP.MAX_VCPUS) return enableMaxVcpus(vm, cap);
-  const enable = enables[cap.cap];
+  const enable = cap.cap === KVM_CAP.MAX_VCPUS ? enableMaxVcpus : enables[cap.cap];
   if (!enable) throw new Refusal('kvm.enable-cap.unknown');
   enable(vm, cap.args[0] ?? 0n);
 }

@@ -55,8 +55,8 @@ export class Memslots {
     this.#checkFlags(region.flags);
     this.#checkShape(region);
     const old = this.#slots.get(region.slot);
-    if (region.memorySize === 0n) return this.#delete(old);
-    if (old) this.#modify(old, region);
+    if (region.memorySize === 0n) this.#delete(old);
+    else if (old) this.#modify(old, region);
     else this.#create(region);
   }
 

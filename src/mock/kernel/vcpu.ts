@@ -1,5 +1,7 @@
 import type { CpuidEntry } from '../../kvm/cpuid.js';
+import type { KvmRegs, KvmSregs } from '../../kvm/vcpu.js';
 import { copyEntries, findCpuidEntry, MAX_CPUID_ENTRIES } from './cpuid2.js';
+import { resetRegs, resetSregs } from './plain-registers.js';
 import { demand, Refusal } from './refusal.js';
 import { tdxVcpuIoctl } from './td-ioctl.js';
 import { TdVcpu } from './td-vcpu.js';
@@ -22,6 +24,8 @@ export class Vcpu {
   runnable: boolean;
   hasRun = false;
   #released = false;
+  #regs: KvmRegs = resetRegs();
+  #sregs: KvmSregs;
 
   constructor(
     readonly vm: Vm,
@@ -30,6 +34,7 @@ export class Vcpu {
   ) {
     this.virtualTscKhz = vm.defaultTscKhz;
     this.runnable = vm.irqchip === 'none' || vm.bspVcpuId === id;
+    this.#sregs = resetSregs(vm.bspVcpuId === id);
     if (vm.td) this.td = new TdVcpu(this, vm.td);
     vm.hold();
   }
@@ -69,6 +74,37 @@ export class Vcpu {
   /** KVM_GET_TSC_KHZ on the vCPU. */
   getTscKhz(): number {
     return this.request('KVM_GET_TSC_KHZ', () => this.virtualTscKhz);
+  }
+
+  #plainRegisters<T>(request: string, body: () => T): T {
+    return this.request(request, () => {
+      demand(this.td === undefined, 'kvm.protected-state');
+      return body();
+    });
+  }
+
+  /** KVM_GET_REGS. The model keeps the registers of a plain VM and does not run it. */
+  getRegs(): KvmRegs {
+    return this.#plainRegisters('KVM_GET_REGS', () => ({ ...this.#regs }));
+  }
+
+  /** KVM_SET_REGS. */
+  setRegs(regs: KvmRegs): void {
+    this.#plainRegisters('KVM_SET_REGS', () => {
+      this.#regs = { ...regs };
+    });
+  }
+
+  /** KVM_GET_SREGS. */
+  getSregs(): KvmSregs {
+    return this.#plainRegisters('KVM_GET_SREGS', () => structuredClone(this.#sregs));
+  }
+
+  /** KVM_SET_SREGS. */
+  setSregs(sregs: KvmSregs): void {
+    this.#plainRegisters('KVM_SET_SREGS', () => {
+      this.#sregs = structuredClone(sregs);
+    });
   }
 
   /** KVM_MEMORY_ENCRYPT_OP on the vCPU. */

@@ -1,0 +1,47 @@
+import type { KvmSystem } from '../kvm/system.js';
+import type { KvmVm } from '../kvm/vm.js';
+import type { Fault } from './faults.js';
+import { MockHost } from './kernel/host.js';
+import { MockSystem } from './kernel/seam/system.js';
+import { MockVm } from './kernel/seam/vm.js';
+import { DEFAULT_PROFILE, loadProfile, type Profile } from './profiles.js';
+
+export { type Fault, FaultError } from './faults.js';
+export { MockHost, type MockHostOptions, type MockHostStats } from './kernel/host.js';
+export type { SeamcallTrace } from './kernel/seamcalls.js';
+export {
+  DEFAULT_PROFILE,
+  listProfiles,
+  loadProfile,
+  type Profile,
+  type ProfileDocument,
+  ProfileError,
+  type ProfileKernel,
+} from './profiles.js';
+
+export interface MockOptions {
+  /** Name of a bundled profile, path of a file, or a loaded profile; default {@link DEFAULT_PROFILE}. */
+  profile?: string | Profile;
+  /** Failures on demand, on top of the profile's. */
+  faults?: readonly Fault[];
+  /** A host that other systems run on too: they share its KeyIDs and its faults. By default each system has its own. */
+  host?: MockHost;
+}
+
+/**
+ * Opens the model of a TDX host.
+ * @throws ProfileError for a profile that cannot be used, FaultError for a fault that cannot be.
+ */
+export function openMock({ profile = DEFAULT_PROFILE, faults = [], host }: MockOptions = {}): KvmSystem {
+  if (!host)
+    return new MockSystem(new MockHost(typeof profile === 'string' ? loadProfile(profile) : profile, { faults }));
+  for (const fault of faults) host.faults.add(fault);
+  return new MockSystem(host);
+}
+
+/** The host behind a system of the model, for its statistics; undefined for a real one. */
+export const mockHostOf = (system: KvmSystem): MockHost | undefined =>
+  system instanceof MockSystem ? system.host : undefined;
+
+/** MRTD of a finalised TD of the model, 48 bytes: what on a host only the guest can ask for. */
+export const mockMrtd = (vm: KvmVm): Uint8Array | undefined => (vm instanceof MockVm ? vm.kernel.td?.mrtd : undefined);

@@ -1,0 +1,196 @@
+import { KVM_TDX, KVM_TDX_MEASURE_MEMORY_REGION } from '../../../kvm/constants.js';
+import type { CpuidEntry } from '../../../kvm/cpuid.js';
+import { AbortError, KvmStateError } from '../../../kvm/errors.js';
+import type { VcpuExit } from '../../../kvm/exits.js';
+import type { KvmRegs, KvmSregs, KvmVcpu, RunOptions, TdxMemRegion, TdxVcpuOps } from '../../../kvm/vcpu.js';
+import { Refusal } from '../refusal.js';
+import { type InitMemRegion, type TdxCmdData, tdxCmdData, type UserValue, userValue } from '../user.js';
+import type { Vcpu } from '../vcpu.js';
+import { cpuidEntries, integer, object, rangeError, u64 } from './check.js';
+import { demandOpen, issue, kvmError } from './issue.js';
+import type { MockProcess } from './memory.js';
+
+const PAGE = 4096;
+/** With somebody watching, a call adds at most this many pages. */
+const PAGES_PER_CALL = 256;
+/** KVM_TDX_INIT_MEM_REGION is tried again this often without a page of progress before EINTR or EAGAIN is believed. */
+const RESUMES = 100;
+const RESUMABLE = new Set([4, 11]);
+
+const NO_GUEST =
+  'the model does not execute guests yet: the checks of KVM_RUN passed and the vCPU would have entered its guest';
+
+/** A vCPU of a modelled host. */
+export class MockVcpu implements KvmVcpu {
+  readonly id: number;
+  readonly tdx: TdxVcpuOps;
+  #closed = false;
+  /** Ends the run under way. */
+  #interrupt: ((error: Error) => void) | undefined;
+
+  constructor(
+    /** For the model only. */
+    readonly kernel: Vcpu,
+    process: MockProcess,
+  ) {
+    this.id = kernel.id;
+    this.tdx = new MockTdxVcpu(kernel, process, () => this.#demandIdle());
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get running(): boolean {
+    return this.#interrupt !== undefined;
+  }
+
+  #demandIdle(): void {
+    demandOpen('vCPU', this.#closed);
+    if (this.running) throw new KvmStateError('ERR_KVM_VCPU_RUNNING', `vCPU ${this.id} is running`);
+  }
+
+  #issue<T>(request: string, body: () => T): T {
+    this.#demandIdle();
+    return issue(request, body);
+  }
+
+  setCpuid2(entries: readonly CpuidEntry[]): void {
+    cpuidEntries('entries', entries);
+    const header = { nent: entries.length, readEntries: () => entries };
+    this.#issue('KVM_SET_CPUID2', () => this.kernel.setCpuid2(() => header));
+  }
+
+  getRegs(): KvmRegs {
+    return this.#issue('KVM_GET_REGS', () => this.kernel.getRegs());
+  }
+
+  setRegs(regs: KvmRegs): void {
+    object('regs', regs);
+    this.#issue('KVM_SET_REGS', () => this.kernel.setRegs(regs));
+  }
+
+  getSregs(): KvmSregs {
+    return this.#issue('KVM_GET_SREGS', () => this.kernel.getSregs());
+  }
+
+  setSregs(sregs: KvmSregs): void {
+    object('sregs', sregs);
+    this.#issue('KVM_SET_SREGS', () => this.kernel.setSregs(sregs));
+  }
+
+  async run({ signal }: RunOptions = {}): Promise<VcpuExit> {
+    this.#demandIdle();
+    if (signal?.aborted) throw new AbortError(signal.reason);
+    const state = this.#enter();
+    if (state === 'ready') return { reason: 'unknown', exitReason: 0, detail: NO_GUEST };
+    // KVM would wait for an INIT that a TD never gets, so only the caller can end this.
+    const onAbort = () => this.#interrupt?.(new AbortError(signal?.reason));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await new Promise<never>((_, reject) => {
+        this.#interrupt = reject;
+      });
+    } finally {
+      this.#interrupt = undefined;
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #enter(): 'ready' | 'blocked' {
+    try {
+      return this.kernel.enterGuest();
+    } catch (refusal) {
+      if (!(refusal instanceof Refusal)) throw refusal;
+      throw kvmError('KVM_RUN', refusal);
+    }
+  }
+
+  takePortOutput(): Uint8Array {
+    return new Uint8Array(0);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#interrupt?.(new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`));
+    this.kernel.release();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+class MockTdxVcpu implements TdxVcpuOps {
+  constructor(
+    private readonly vcpu: Vcpu,
+    private readonly process: MockProcess,
+    private readonly demandIdle: () => void,
+  ) {}
+
+  #command(request: keyof typeof KVM_TDX, data: Partial<TdxCmdData>, flags = 0, argument = 0n): void {
+    const cmd = userValue({ id: KVM_TDX[request], flags, data: argument, hwError: 0n });
+    this.vcpu.memoryEncryptOp(cmd, tdxCmdData(data));
+  }
+
+  initVcpu(rcx: bigint): void {
+    this.demandIdle();
+    u64('rcx', rcx);
+    issue('KVM_TDX_INIT_VCPU', () => this.#command('INIT_VCPU', {}, 0, rcx));
+  }
+
+  initMemRegion(region: TdxMemRegion): void {
+    this.demandIdle();
+    const { source, sourceOffset, gpa, nrPages, onProgress } = object('region', region);
+    const offset = integer('region.sourceOffset', sourceOffset);
+    const end = offset + integer('region.nrPages', nrPages) * PAGE;
+    const address = this.process.addressOf(source, 'region.source');
+    if (end > source.size) throw rangeError('region', `within the source's ${source.size} bytes`, end);
+    const user = userValue<InitMemRegion>({
+      sourceAddr: address + BigInt(offset),
+      gpa: u64('region.gpa', gpa),
+      nrPages: 0n,
+    });
+    const flags = region.measure ? KVM_TDX_MEASURE_MEMORY_REGION : 0;
+    let done = 0;
+    do {
+      const pages = onProgress ? Math.min(nrPages - done, PAGES_PER_CALL) : nrPages;
+      user.value.nrPages = BigInt(pages);
+      this.#addPages(user, flags, done);
+      done += pages;
+      onProgress?.(done);
+    } while (done < nrPages);
+  }
+
+  /** One KVM_TDX_INIT_MEM_REGION, resumed after EINTR and EAGAIN. @param before pages that earlier calls have added. */
+  #addPages(user: UserValue<InitMemRegion> & { value: InitMemRegion }, flags: number, before: number): void {
+    const wanted = user.value.nrPages;
+    for (let idle = 0, left = wanted; ; ) {
+      try {
+        this.#command('INIT_MEM_REGION', { memRegion: () => user }, flags);
+        return;
+      } catch (refusal) {
+        if (!(refusal instanceof Refusal)) throw refusal;
+        idle = user.value.nrPages < left ? 0 : idle + 1;
+        left = user.value.nrPages;
+        if (RESUMABLE.has(refusal.errno) && idle <= RESUMES) continue;
+        throw kvmError('KVM_TDX_INIT_MEM_REGION', refusal, { pagesDone: before + Number(wanted - left) });
+      }
+    }
+  }
+
+  getCpuid(): CpuidEntry[] {
+    this.demandIdle();
+    let found: CpuidEntry[] = [];
+    const cpuid2 = () => ({
+      readNent: () => 0xffff_ffff,
+      writeNent: () => {},
+      writeEntries: (entries: readonly CpuidEntry[]) => {
+        found = [...entries];
+      },
+    });
+    issue('KVM_TDX_GET_CPUID', () => this.#command('GET_CPUID', { cpuid2 }));
+    return found;
+  }
+}
