@@ -1,6 +1,6 @@
-import { type BackendKind, KVM_CAP, KVM_X86_TDX_VM, KvmError, type KvmSystem } from './kvm/index.js';
+import { type BackendKind, KVM_CAP, KVM_X86_TDX_VM, type KvmSystem } from './kvm/index.js';
 import { type Fault, openMock, type Profile } from './mock/index.js';
-import { nativeStatus, openNative } from './native/index.js';
+import { openNative } from './native/index.js';
 
 export interface OpenOptions {
   /**
@@ -30,7 +30,7 @@ function chosenBackend(option: OpenOptions['backend'] = 'auto'): BackendKind | '
  *
  * @throws TypeError if the backend is unknown.
  * @throws KvmError if `native` is asked for and `/dev/kvm` cannot be opened (ENOENT, EACCES).
- * @throws NativeUnavailableError if `native` is asked for and the addon is not there.
+ * @throws Error with code ERR_KVM_NO_ADDON if `native` is asked for and the addon is not there.
  * @throws ProfileError if the profile is unknown or malformed.
  */
 export function openKvm(options: OpenOptions = {}): KvmSystem {
@@ -47,18 +47,15 @@ export function openKvm(options: OpenOptions = {}): KvmSystem {
   if (backend === 'native') {
     if (modelOnly)
       throw new TypeError(`${modelOnly} belongs to the model, but the backend is 'native'; leave one of them out`);
-    return openNative({ why: 'asked for' });
+    return openNative();
   }
-  if (modelOnly) return openModel(`a ${modelOnly} was given`);
+  if (modelOnly) return openModel(`${modelOnly} given`);
 
-  const { available, reason } = nativeStatus();
-  if (!available) return openModel(reason ?? 'the addon is not there');
   let system: KvmSystem;
   try {
-    system = openNative({ why: 'KVM here offers TDX VMs' });
+    system = openNative();
   } catch (error) {
-    if (!(error instanceof KvmError)) throw error;
-    return openModel(error.message);
+    return openModel((error as Error).message);
   }
   if (system.checkExtension(KVM_CAP.VM_TYPES) & (1 << KVM_X86_TDX_VM)) return system;
   system.close();

@@ -1,8 +1,6 @@
 import type { KvmSystem } from '../kvm/system.js';
-import { checkTdConfig, type Finding, gatherHostFacts, validateTd } from '../td/index.js';
+import { type Finding, gatherHostFacts, type TdConfig, validateTd } from '../td/index.js';
 
-/** Everything to say about a configuration on this system: about its form, and about what the host makes of the rest. */
-export function findConfigProblems(system: KvmSystem, input: unknown): readonly Finding[] {
-  const { config, findings } = checkTdConfig(input);
-  return [...findings, ...validateTd(config, gatherHostFacts(system))];
-}
+/** Everything to say about a configuration on this system; validateTd checks the form of its input itself. */
+export const findConfigProblems = (system: KvmSystem, input: unknown): readonly Finding[] =>
+  validateTd(input as TdConfig, gatherHostFacts(system));

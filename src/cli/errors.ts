@@ -32,10 +32,10 @@ export interface ShownError {
   json: Record<string, unknown>;
 }
 
-// Errors of the library that are an answer, not a bug; told by name because importing their classes would load the library.
-const ANSWERS = new Set(['KvmError', 'KvmStateError', 'TdConfigError', 'TdLaunchError', 'NativeUnavailableError']);
+// Errors of the library that are an answer, not a bug; told by name and code because importing their classes would load the library.
+const ANSWERS = /^(Kvm|KvmState|TdConfig|TdLaunch|Image|Profile|Capture)Error$/;
 const isAnswer = (error: Error) =>
-  ANSWERS.has(error.name) || /^(Image|Tdvf|Profile|PageList)\w*Error$/.test(error.name);
+  ANSWERS.test(error.name) || String((error as NodeJS.ErrnoException).code).startsWith('ERR_KVM_');
 
 /** What a failed command says. Stacks are for bugs only, and only with TDXCTL_DEBUG set. */
 export function showError(error: unknown): ShownError {

@@ -1,5 +1,6 @@
 import type { Host } from './host.js';
-import type { CompiledRequirement } from './rules.js';
+import type { CompiledRequirement, FieldCode } from './rules.js';
+import type { Scope } from './scope.js';
 import { checkTopology } from './topology.js';
 
 /** A check of the rules document that TD_PARAMS fails. */
@@ -42,6 +43,14 @@ export const refusal = (check: CompiledRequirement, id: bigint): Refusal => ({
   rcx: check.rcxIsLeaf ? id : 0n,
 });
 
+/** Sets calculated fields of CPUID registers in the scope. */
+export function calculate(fields: readonly FieldCode[], scope: Scope): void {
+  const { virtual } = scope;
+  for (const { slot, shift, mask, value } of fields) {
+    virtual[slot] = (virtual[slot]! & ~(mask << shift)) | ((value.low(scope) & mask) << shift);
+  }
+}
+
 /** Evaluates every CPUID entry for the TD_PARAMS in the scope of `host`, into scope.virtual; undefined: accepted. */
 export function evaluateCpuid(host: Host): Refusal | undefined {
   const { scope, sampled } = host;
@@ -68,9 +77,7 @@ export function evaluateCpuid(host: Host): Refusal | undefined {
       for (let r = 0; r < 4; r++) virtual[base + r]! &= ~masks[r]!;
     }
     if (e.only && !e.only(scope)) virtual.fill(0, base, base + 4);
-    for (const { slot, shift, mask, value } of e.set) {
-      virtual[slot] = (virtual[slot]! & ~(mask << shift)) | ((value.low(scope) & mask) << shift);
-    }
+    calculate(e.set, scope);
     for (const check of e.checks) if (!check.holds(scope)) return refusal(check, e.id);
   }
   return undefined;

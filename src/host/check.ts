@@ -1,4 +1,4 @@
-import type { HostReaders } from './readers.js';
+import type { HostReaders, Reading } from './readers.js';
 
 export type CheckStatus = 'pass' | 'fail' | 'warn' | 'skip';
 
@@ -52,13 +52,35 @@ export const warn = (detail: string, fix?: string): Outcome => ({ status: 'warn'
 
 export const skip = (detail: string): Outcome => ({ status: 'skip', detail });
 
+/** A reading's code for what a model has nothing of. */
+export const NOT_MODELLED = 'ENOTMODELLED';
+
+class NotModelled extends Error {}
+
+/** The readers of a model as a check gets them: what is not modelled ends the check there and then, as skipped. */
+function orSkip(readers: HostReaders): HostReaders {
+  const demand = <T>(reading: Reading<T>): Reading<T> => {
+    if (!reading.ok && reading.code === NOT_MODELLED) throw new NotModelled(reading.reason);
+    return reading;
+  };
+  return {
+    ...readers,
+    file: (path) => demand(readers.file(path)),
+    writable: (path) => demand(readers.writable(path)),
+    kernelLog: () => demand(readers.kernelLog()),
+    msr: (index) => demand(readers.msr(index)),
+    addon: () => demand(readers.addon()),
+  };
+}
+
 /** Runs one check. A check that throws is a failed check, not a failed report. */
 export function runCheck(check: Check, readers: HostReaders): CheckResult {
   let outcome: Outcome;
   try {
-    outcome = check.run(readers);
+    outcome = check.run(readers.profile === undefined ? readers : orSkip(readers));
   } catch (error) {
-    outcome = fail(error instanceof Error ? error.message : String(error));
+    if (error instanceof NotModelled) outcome = skip(error.message);
+    else outcome = fail(error instanceof Error ? error.message : String(error));
   }
   const { id, name, category } = check;
   const { fix, ...seen } = outcome;

@@ -4,11 +4,14 @@ import { found, type HostReaders, missing } from './readers.js';
 
 /** Readers of the machine that this process runs on, through the addon where that is there. */
 export function thisMachine(): HostReaders {
-  const status = nativeStatus();
-  const addon = status.available ? found(status.path ?? 'loaded') : missing('ENOADDON', status.reason ?? 'not built');
+  const { path, reason } = nativeStatus();
+  const addon = path === undefined ? missing('ENOADDON', reason ?? 'the addon is not there') : found(path);
   return machineReaders({
     addon: () => addon,
-    open: () => openNative({ why: 'asked for' }),
-    cpuid: (leaf, subleaf) => (addon.ok ? found(readNativeCpuid(leaf, subleaf)) : addon),
+    open: () => openNative(),
+    cpuid: (leaf, subleaf) => {
+      const values = readNativeCpuid(leaf, subleaf);
+      return values === undefined ? missing('ENOADDON', 'no addon to ask with') : found(values);
+    },
   });
 }

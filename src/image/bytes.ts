@@ -4,6 +4,7 @@ export class FileView {
   readonly #view: DataView;
 
   constructor(readonly bytes: Uint8Array) {
+    if (!(bytes instanceof Uint8Array)) throw new TypeError('an image is a Uint8Array: the bytes of the file');
     this.size = bytes.byteLength;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }

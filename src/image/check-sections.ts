@@ -29,11 +29,17 @@ function* checkKind(section: TdvfSection): Generator<ImageFinding> {
   if (!SECTION_KINDS[section.type]) {
     yield sectionFinding('error', IMAGE_RULES['section.type'], section, 'type', 'is not known', '0 to 8');
   }
-  const both = section.measured && section.aug;
-  if (section.attributes > (MR_EXTEND | PAGE_AUG) || both) {
-    const problem = both ? 'has both MR.EXTEND and PAGE.AUG' : 'has unknown bits';
+  const problem = attributeProblem(section);
+  if (problem) {
     yield sectionFinding('error', IMAGE_RULES['section.attributes'], section, 'attributes', problem, '0, 1 or 2');
   }
+}
+
+function attributeProblem({ attributes, measured, aug, type, rawSize }: TdvfSection): string | undefined {
+  if (attributes > (MR_EXTEND | PAGE_AUG)) return 'has unknown bits';
+  if (measured && aug) return 'has both MR.EXTEND and PAGE.AUG';
+  if (aug && (rawSize > 0 || type === SECTION_TYPE.TD_HOB)) return 'has PAGE.AUG where the VMM has content to give';
+  return undefined;
 }
 
 function* checkData(section: TdvfSection, fileSize: number): Generator<ImageFinding> {

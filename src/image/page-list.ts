@@ -40,6 +40,7 @@ const refuse = (where: string, problem: string, expected: string, found?: unknow
 
 /** Whether a file is a page list rather than firmware: it begins with `{`, after white space or a byte order mark. */
 export function isPageList(bytes: Uint8Array): boolean {
+  if (!(bytes instanceof Uint8Array)) return false;
   const head = new TextDecoder().decode(bytes.subarray(0, 64));
   return head.trimStart().startsWith('{');
 }

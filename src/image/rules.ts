@@ -47,7 +47,7 @@ export const IMAGE_RULES = rules({
   },
   'section.attributes': {
     source: GUIDE,
-    what: 'Attributes has only MR.EXTEND (bit 0) and PAGE.AUG (bit 1), and not both: a page that the VMM does not add cannot be measured',
+    what: 'Attributes has only MR.EXTEND (bit 0) and PAGE.AUG (bit 1), not both, and PAGE.AUG only without content: a page that the VMM does not add can neither be measured nor filled',
     fix: 'Clear the other bits.',
   },
   'section.alignment': {

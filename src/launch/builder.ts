@@ -1,10 +1,9 @@
-import type { TdImage, TdRegion } from '../image/index.js';
+import type { TdImage } from '../image/index.js';
 import {
   KVM_CAP,
   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK,
   KVM_X2APIC_API_USE_32BIT_IDS,
   KVM_X86_TDX_VM,
-  type KvmError,
   type KvmSystem,
   type KvmVcpu,
   type KvmVm,
@@ -71,20 +70,20 @@ export class TdBuilder {
     });
   }
 
-  /** KVM_TDX_INIT_VM; a refusal is explained, if need be by further tries on VMs of their own. */
+  /** KVM_TDX_INIT_VM; what refuses it is searched with further tries, on VMs of their own. */
   initVm(resolved: ResolvedTd, host: TdHostFacts): void {
+    const params = initVmParams(resolved);
     const freshVm = (): KvmVm => {
       const vm = this.#system.createVm(KVM_X86_TDX_VM);
+      applyMaxVcpus(vm, resolved.maxVcpus);
       vm.setTscKhz(resolved.tscKhz);
       return vm;
     };
-    const explain = (error: KvmError): string | undefined =>
-      explainInitVmFailure(this.vm, initVmParams(resolved), error, host, { freshVm }).text;
     this.#steps.run(
       'Initialise the TD',
       'KVM_TDX_INIT_VM',
-      () => retrying('KVM_TDX_INIT_VM', () => this.vm.tdx.initVm(initVmParams(resolved))),
-      { explain },
+      () => retrying('KVM_TDX_INIT_VM', () => this.vm.tdx.initVm(params)),
+      { diagnose: (error) => explainInitVmFailure(this.vm, params, error, host, { freshVm }) },
     );
   }
 
@@ -130,16 +129,15 @@ export class TdBuilder {
   }
 
   /** Copies the image into the TD, in the order that its measurement depends on. */
-  async addImage(image: TdImage, hob: Uint8Array | undefined): Promise<void> {
+  async addImage(image: TdImage): Promise<void> {
     for (const region of image.regions.filter((candidate) => candidate.add)) {
-      const filled: TdRegion = hob && region.gpa === image.hob?.gpa ? { ...region, data: hob } : region;
       const name = `Add ${region.name}${region.measure ? ', measured' : ''}`;
       const pages = region.size / PAGE_SIZE;
       await this.#steps.runPieces(
         name,
         'KVM_TDX_INIT_MEM_REGION',
         pages,
-        addRegion(this.#system, this.#firstVcpu, filled),
+        addRegion(this.#system, this.#firstVcpu, region),
       );
     }
   }

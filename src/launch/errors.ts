@@ -1,4 +1,5 @@
 import type { KvmError } from '../kvm/index.js';
+import type { InitVmDiagnosis } from './diagnose.js';
 
 /** A request of a launch was refused although the configuration is valid as far as could be told. */
 export class TdLaunchError extends Error {
@@ -7,14 +8,14 @@ export class TdLaunchError extends Error {
   readonly step: string;
   readonly request: string;
   override readonly cause: KvmError;
-  /** What the refusal means, where it could be found out. */
-  readonly explanation: string | undefined;
+  /** Which check refused KVM_TDX_INIT_VM, as far as it could be found out. */
+  readonly diagnosis: InitVmDiagnosis | undefined;
 
-  constructor(step: string, cause: KvmError, explanation?: string) {
-    super(`${step}: ${cause.message}${explanation ? `; ${explanation}` : ''}`);
+  constructor(step: string, cause: KvmError, diagnosis?: InitVmDiagnosis) {
+    super(`${step}: ${diagnosis?.text ?? cause.message}`);
     this.step = step;
     this.request = cause.request;
     this.cause = cause;
-    this.explanation = explanation;
+    this.diagnosis = diagnosis;
   }
 }

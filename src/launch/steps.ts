@@ -1,5 +1,8 @@
 import { KvmError } from '../kvm/index.js';
+import type { InitVmDiagnosis } from './diagnose.js';
 import { TdLaunchError } from './errors.js';
+
+type Diagnose = (error: KvmError) => InitVmDiagnosis;
 
 /** One step of a launch, reported when it is done (or, with `progress`, while it goes on). */
 export interface LaunchStep {
@@ -25,12 +28,12 @@ export class StepRecorder {
     this.#signal = signal;
   }
 
-  /** Runs one step. `explain` may say what a refusal means. `describe` makes the detail from the result. */
+  /** Runs one step. `diagnose` finds out what a refusal means. `describe` makes the detail from the result. */
   run<T>(
     name: string,
     request: string,
     body: () => T,
-    { describe, explain }: { describe?: (result: T) => string; explain?: (error: KvmError) => string | undefined } = {},
+    { describe, diagnose }: { describe?: (result: T) => string; diagnose?: Diagnose } = {},
   ): T {
     this.#signal?.throwIfAborted();
     const start = performance.now();
@@ -40,7 +43,7 @@ export class StepRecorder {
       this.#listener?.({ name, request, durationMs, ...(describe && { detail: describe(result) }) });
       return result;
     } catch (error) {
-      throw named(name, error, explain);
+      throw named(name, error, diagnose);
     }
   }
 
@@ -62,5 +65,5 @@ export class StepRecorder {
   }
 }
 
-const named = (step: string, error: unknown, explain?: (error: KvmError) => string | undefined): unknown =>
-  error instanceof KvmError ? new TdLaunchError(step, error, explain?.(error)) : error;
+const named = (step: string, error: unknown, diagnose?: Diagnose): unknown =>
+  error instanceof KvmError ? new TdLaunchError(step, error, diagnose?.(error)) : error;

@@ -1,4 +1,4 @@
-import { buildTdHob, bundledImage, ramLayout, type TdImage } from '../image/index.js';
+import { buildTdHob, bundledImage, ramLayout, type TdImage, withHob } from '../image/index.js';
 import type { KvmSystem, KvmVcpu, KvmVm } from '../kvm/index.js';
 import { measureTd } from '../measure/index.js';
 import {
@@ -85,14 +85,14 @@ export class TrustDomain implements Disposable {
    */
   static async create(system: KvmSystem, config: TdConfig, options: LaunchOptions = {}): Promise<TrustDomain> {
     const steps = new StepRecorder(options.onStep, options.signal);
-    const image = options.image ?? bundledImage();
     const host = steps.run('Ask the host', 'KVM_TDX_CAPABILITIES', () => gatherHostFacts(system));
     const findings = validateTd(config, host);
     if (findings.some((finding) => finding.severity === 'error')) throw new TdConfigError(findings);
     const resolved = resolveTd(config, host);
     const ram = ramLayout(resolved.memory);
+    const given = options.image ?? bundledImage();
+    const image = given.hob ? withHob(given, buildTdHob({ ...given.hob, ram, regions: given.regions })) : given;
     const blocks = planMemory(ram, image);
-    const hob = image.hob && buildTdHob({ ...image.hob, ram, regions: image.regions });
 
     const builder = new TdBuilder(system, steps);
     try {
@@ -104,9 +104,9 @@ export class TrustDomain implements Disposable {
       const differences = builder.setCpuid(resolved, host);
       builder.attachMemory(blocks);
       builder.initVcpus(image.hob?.gpa ?? 0n);
-      await builder.addImage(image, hob);
+      await builder.addImage(image);
       builder.finalize();
-      const { mrtd } = measureTd(image, hob ? { hob } : {});
+      const { mrtd } = measureTd(image);
       return new TrustDomain(builder, { resolved, mrtd, findings, differences, maxVcpus });
     } catch (error) {
       builder.close();

@@ -30,7 +30,9 @@ const EXTEND_HEADER = header('MR.EXTEND');
 class Batch {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #staging: number;
+  readonly #page = new Uint8Array(PAGE);
+  // Made once: a set() of a ready view costs half of what set(subarray()) does, and less than copyWithin().
+  readonly #chunks = Array.from({ length: CHUNKS_PER_PAGE }, (_, i) => this.#page.subarray(i * CHUNK, (i + 1) * CHUNK));
   readonly #stride: number;
   readonly #extendAt: number;
   #pages = 0;
@@ -41,8 +43,7 @@ class Batch {
   ) {
     this.#extendAt = add ? BLOCK : 0;
     this.#stride = this.#extendAt + (extend ? EXTEND_PAGE : 0);
-    this.#staging = this.#stride * BATCH;
-    this.#bytes = new Uint8Array(this.#staging + PAGE);
+    this.#bytes = new Uint8Array(this.#stride * BATCH);
     this.#view = new DataView(this.#bytes.buffer);
     for (let page = 0; page < BATCH; page++) {
       const at = page * this.#stride;
@@ -59,15 +60,15 @@ class Batch {
   /** @param gpa exact below 2^53. @param data where the page's content is; zeros after its end. */
   push(gpa: number, data: Uint8Array, offset: number): void {
     const at = this.#pages++ * this.#stride;
-    if (this.add) this.#writeGpa(at, gpa);
+    const low = gpa >>> 0;
+    const high = Math.floor(gpa / TWO_32);
+    if (this.add) this.#writeGpa(at, low, high);
     if (!this.extend) return;
-    // The page comes over once and is spread with copyWithin: 16 subarrays a page cost twice as much.
-    this.#stage(data, offset);
-    for (let chunk = 0; chunk < PAGE; chunk += CHUNK) {
-      const to = at + this.#extendAt + (chunk / CHUNK) * EXTEND;
-      const from = this.#staging + chunk;
-      this.#writeGpa(to, gpa + chunk);
-      this.#bytes.copyWithin(to + BLOCK, from, from + CHUNK);
+    this.#load(data, offset);
+    let to = at + this.#extendAt;
+    for (let i = 0; i < CHUNKS_PER_PAGE; i++, to += EXTEND) {
+      this.#writeGpa(to, low + i * CHUNK, high);
+      this.#bytes.set(this.#chunks[i]!, to + BLOCK);
     }
   }
 
@@ -77,15 +78,15 @@ class Batch {
     return filled;
   }
 
-  #writeGpa(at: number, gpa: number): void {
-    this.#view.setUint32(at + GPA_OFFSET, gpa >>> 0, true);
-    this.#view.setUint32(at + GPA_OFFSET + 4, Math.floor(gpa / TWO_32), true);
+  #writeGpa(at: number, low: number, high: number): void {
+    this.#view.setUint32(at + GPA_OFFSET, low, true);
+    this.#view.setUint32(at + GPA_OFFSET + 4, high, true);
   }
 
-  #stage(data: Uint8Array, offset: number): void {
+  #load(data: Uint8Array, offset: number): void {
     const length = Math.max(0, Math.min(PAGE, data.length - offset));
-    this.#bytes.set(data.subarray(offset, offset + length), this.#staging);
-    if (length < PAGE) this.#bytes.fill(0, this.#staging + length);
+    this.#page.set(data.subarray(offset, offset + length));
+    if (length < PAGE) this.#page.fill(0, length);
   }
 }
 

@@ -1,3 +1,4 @@
+import { PRIVATE_END } from '../image/check-sections.js';
 import { ImageError } from '../image/errors.js';
 import { IMAGE_RULES } from '../image/rules.js';
 import type { TdImage, TdRegion } from '../image/td-image.js';
@@ -41,7 +42,8 @@ export interface TdMeasurement {
 /**
  * The MRTD of an image, exactly as the TDX module computes it when a launcher adds its regions in their order.
  * MRTD depends on nothing else: not on TD_PARAMS, not on the number of vCPUs.
- * @throws ImageError if the place of the HOB is measured and no `hob` is given.
+ * @throws ImageError if the place of the HOB is measured and no `hob` is given. @throws RangeError for a region that is
+ * not made of whole pages or has more content than memory; {@link loadImage} makes none.
  */
 export function measureTd(image: TdImage, options: MeasureOptions = {}): TdMeasurement {
   const hasher = new MrtdHasher();
@@ -49,6 +51,7 @@ export function measureTd(image: TdImage, options: MeasureOptions = {}): TdMeasu
   let measuredBytes = 0;
   for (const region of image.regions) {
     if (!region.add) continue;
+    checkRegion(region);
     const count = region.size / PAGE_SIZE;
     const data = contentOf(image, region, options.hob);
     pages += count;
@@ -64,6 +67,16 @@ export function measureTd(image: TdImage, options: MeasureOptions = {}): TdMeasu
     }
   }
   return { mrtd: hasher.finalize(), pages, measuredBytes, hashedBytes: hasher.hashedBytes };
+}
+
+function checkRegion({ name, gpa, size, data }: TdRegion): void {
+  const page = BigInt(PAGE_SIZE);
+  if (gpa < 0n || gpa % page !== 0n || gpa + BigInt(size) > PRIVATE_END) {
+    throw new RangeError(`${name}: gpa 0x${gpa.toString(16)} is not a page of private memory`);
+  }
+  if (size <= 0 || size % PAGE_SIZE !== 0 || data.byteLength > size) {
+    throw new RangeError(`${name}: size ${size} is not whole pages with room for ${data.byteLength} bytes of content`);
+  }
 }
 
 function contentOf(image: TdImage, region: TdRegion, hob: Uint8Array | undefined): Uint8Array {

@@ -67,7 +67,9 @@ function resolve(fault: Fault, where: string): Resolved {
     skip: count('skip', 0, fault.skip ?? 0),
   };
   if ((fault.errno === undefined) === (fault.status === undefined))
-    throw new FaultError(`${where} has ${fault.errno === undefined ? 'neither' : 'both'} errno and status, expected one`);
+    throw new FaultError(
+      `${where} has ${fault.errno === undefined ? 'neither' : 'both'} errno and status, expected one`,
+    );
   if (fault.errno !== undefined) {
     try {
       errnoNumber(fault.errno);
@@ -80,7 +82,10 @@ function resolve(fault: Fault, where: string): Resolved {
   const name = fault.seamcall ?? USUAL_SEAMCALL[fault.request];
   const leaf = SEAMCALL_LEAVES.get(name ?? '');
   if (leaf === undefined) fail('seamcall', "a SEAMCALL such as 'TDH.MNG.INIT'");
-  resolved.seamcall = { leaf: leaf!, status: parseStatus(fault.status!) ?? fail('status', 'a u64 or a name such as TDX_OPERAND_BUSY') };
+  resolved.seamcall = {
+    leaf: leaf!,
+    status: parseStatus(fault.status!) ?? fail('status', 'a u64 or a name such as TDX_OPERAND_BUSY'),
+  };
   return resolved;
 }
 
@@ -104,11 +109,21 @@ export class Faults {
     this.#faults = faults.map((fault, i) => resolve(fault, `${where}[${i}]`));
   }
 
+  /** Asks for one more fault. @throws FaultError. */
+  add(fault: Fault): void {
+    this.#faults.push(resolve(fault, 'fault'));
+  }
+
+  /** How often a request was made on this host. */
+  calls(request: string): number {
+    return this.#calls.get(request) ?? 0;
+  }
+
   /** Runs a request under the faults that are meant for it. @throws Refusal where it is to fail. */
   during<T>(request: string, body: () => T): T {
-    if (this.#faults.length === 0) return body();
-    const nth = (this.#calls.get(request) ?? 0) + 1;
+    const nth = this.calls(request) + 1;
     this.#calls.set(request, nth);
+    if (this.#faults.length === 0) return body();
     const due = this.#faults.filter((fault) => fault.request === request);
     const failing = due.find(({ errno, nth: first, times }) => errno && first <= nth && nth < first + times);
     const resumable = request === 'KVM_TDX_INIT_MEM_REGION';

@@ -306,7 +306,7 @@ export const KVM_RULES = rules({
   'kvm.tdx.not-a-td': {
     source: 'vmx/main.c vt_mem_enc_ioctl: is_td',
     errno: 'ENOTTY',
-    what: "KVM_MEMORY_ENCRYPT_OP is for TDs, VMs of type 5",
+    what: 'KVM_MEMORY_ENCRYPT_OP is for TDs, VMs of type 5',
     fix: 'Create the VM with type 5',
   },
   'kvm.tdx.not-a-td-vcpu': {

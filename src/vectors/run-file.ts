@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { type Format, formatOf } from './formats.js';
+import { parseVectorLine } from './parse-line.js';
 import type { VectorEnv } from './types.js';
 
 export interface FileResult {
@@ -26,7 +27,7 @@ export function readCases(path: string): unknown[] {
   for (const [at, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
     try {
-      cases.push(JSON.parse(line));
+      cases.push(parseVectorLine(line));
     } catch (error) {
       throw new Error(`${basename(path)}, line ${at + 1}: not JSON (${(error as Error).message})`);
     }
@@ -55,7 +56,7 @@ export async function runFile(
   };
   for (const testCase of cases) {
     try {
-      const outcome = run(testCase as never, env);
+      const outcome = run(testCase, env);
       if ('skip' in outcome) result.skipped.set(outcome.skip, (result.skipped.get(outcome.skip) ?? 0) + 1);
       else if (outcome.ok) result.passed += 1;
       else fail(testCase, outcome.difference);

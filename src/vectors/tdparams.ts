@@ -4,13 +4,7 @@ import { decodeTdxStatus } from '../kvm/status.js';
 import { bootModule, type ModuleBoot } from '../mock/module/boot.js';
 import { initTd, TD_PARAMS_SIZE, type TdConfiguration } from '../mock/module/mng-init.js';
 import type { Platform } from '../mock/platform.js';
-
-export type CaseResult = { ok: true } | { ok: false; difference: string } | { skip: string };
-
-export interface TdParamsEnv {
-  platform(name: string): Platform;
-  moduleVersion: string;
-}
+import type { CaseResult, VectorEnv } from './types.js';
 
 /** What a case of tdparams-*.jsonl expects of TDH.MNG.INIT. */
 interface Expected {
@@ -76,7 +70,7 @@ const tdcsField = (td: TdConfiguration): Record<string, unknown> => ({
 /** Runs one case of a tdparams file: status, RCX, operand, every field of `tdcs` that it has, all CPUID rows and the digest. */
 export const runTdParams = (
   testCase: { profile: string; tdcx_pages: number; td_params: string; expect: Expected },
-  env: TdParamsEnv,
+  env: VectorEnv,
 ): CaseResult => {
   const module = bootOnce(env.moduleVersion, env.platform(testCase.profile));
   if (typeof module === 'string') return { ok: false, difference: module };

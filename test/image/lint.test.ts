@@ -31,6 +31,21 @@ describe('linting a TDVF image', () => {
     expect(Object.values(verdicts).map(({ accepts }) => accepts)).toEqual([false, false, false]);
   });
 
+  it('tells every section that shares pages, also with one that began earlier', () => {
+    const large = { ...TEMP, memorySize: 0x9000n };
+    const sections = [
+      BFV,
+      large,
+      { ...TEMP, gpa: 0x11000n, memorySize: 0x1000n },
+      { ...TEMP, gpa: 0x14000n, memorySize: 0x1000n },
+    ];
+    const overlaps = lintTdvf(buildTdvf({ sections })).findings.filter(({ rule }) => rule === 'section.overlap');
+    expect(overlaps.map(({ section }) => section)).toEqual([2, 3]);
+    expect(overlaps[1]!.what).toBe(
+      'section 3 (TempMem): MemoryAddress lies in section 1 (TempMem), 0x10000 to 0x19000',
+    );
+  });
+
   it('does not throw for what is no image', () => {
     const { image, findings, verdicts } = lintTdvf(new Uint8Array(100));
     expect(image).toBeUndefined();

@@ -63,6 +63,12 @@ describe('finding the TDVF metadata', () => {
     expect(refusal(image)).toMatchObject({ rule: 'tdvf.guid-table', offset: SIZE - 0x32 - 18, found: '0' });
   });
 
+  it('refuses a GUID table entry longer than what is left of the table', () => {
+    const image = buildTdvf();
+    image.writeUInt16LE(18 + 22 + 21 + 22, SIZE - 0x32 - 18);
+    expect(refusal(image)).toMatchObject({ rule: 'tdvf.guid-table', found: '83', expected: '18 to 64' });
+  });
+
   it('refuses an offset that leads out of the file', () => {
     const image = buildTdvf();
     const pointer = parseTdvf(image).pointerOffset;
@@ -80,13 +86,21 @@ describe('finding the TDVF metadata', () => {
   });
 });
 
+it('an image is bytes', () => {
+  const act = () => loadImage('OVMF.fd' as unknown as Uint8Array);
+  expect(act).toThrow(new TypeError('an image is a Uint8Array: the bytes of the file'));
+});
+
 describe('every section is checked', () => {
   const [type, rawSize, gpa, memorySize, dataOffset, attributes] = [24, 4, 8, 16, 0, 28];
   const page = 0x1000n;
+  const cfv: SectionSpec = { type: 1, rawSize: 0x1000, gpa: page, memorySize: page };
   it.each<[string, SectionSpec[], string, number, number]>([
     ['an unknown type', [BFV, { ...HOB, type: 9 }], 'section.type', 1, type],
     ['unknown attributes', [BFV, { ...HOB, attributes: 4 }], 'section.attributes', 1, attributes],
     ['pages that are measured but not added', [BFV, { ...TEMP, attributes: 3 }], 'section.attributes', 1, attributes],
+    ['content that the VMM does not add', [BFV, { ...cfv, attributes: 2 }], 'section.attributes', 1, attributes],
+    ['a TD HOB that the VMM does not add', [BFV, { ...HOB, attributes: 2 }], 'section.attributes', 1, attributes],
     ['a CFV without data', [BFV, { type: 1, gpa: page, memorySize: page }], 'section.raw-required', 1, rawSize],
     ['a TD_HOB with data', [BFV, { ...HOB, rawSize: 1 }], 'section.raw-forbidden', 1, rawSize],
     ['a TempMem with data', [BFV, { ...TEMP, rawSize: 1 }], 'section.raw-forbidden', 1, rawSize],

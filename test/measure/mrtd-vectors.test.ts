@@ -35,4 +35,9 @@ describe("MRTD as Intel's TDX module computes it", () => {
       difference: expect.stringContaining('refused operations: got add 0x800000000000'),
     });
   });
+
+  it('skips, and says so, what it does not know', () => {
+    const testCase = { ops: [{ op: 'relocate', gpa: '0x1000' }], expect: { mrtd: '' } };
+    expect(runMrtdOffline(testCase)).toEqual({ skip: 'operation relocate is not known' });
+  });
 });

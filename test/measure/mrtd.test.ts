@@ -42,7 +42,7 @@ describe('MRTD of an image', () => {
   it.each(['one-pass', 'two-pass'] as const)('agrees with its definition whatever the regions are: %s', (order) => {
     const regions = fc.array(
       fc.record({
-        gpa: fc.bigInt({ min: 0n, max: (1n << 39n) - 1n }).map((page) => page << 12n),
+        gpa: fc.bigInt({ min: 0n, max: (1n << 39n) - 41n }).map((page) => page << 12n),
         size: fc.integer({ min: 1, max: 40 }).map((pages) => pages * 4096),
         data: fc.tuple(fc.uint8Array({ maxLength: 5000 }), fc.nat(7)).map(([bytes, skip]) => bytes.subarray(skip)),
         measure: fc.boolean(),
@@ -105,6 +105,16 @@ describe('MRTD of an image', () => {
     const same = imageOf(region({ gpa: 0x9000n, data: hob }));
     expect(measureTd(image, { hob }).mrtd).toBe(measureTd(same).mrtd);
     expect(measureTd(withHob(image, hob)).mrtd).toBe(measureTd(same).mrtd);
+  });
+
+  it.each<[string, Partial<TdRegion>]>([
+    ['an unaligned address', { gpa: 0x800n }],
+    ['a shared address', { gpa: 1n << 51n }],
+    ['no pages', { size: 0 }],
+    ['half a page', { size: 6144 }],
+    ['more content than memory', { data: new Uint8Array(4097) }],
+  ])('a region with %s is refused', (_what, init) => {
+    expect(() => measureTd(imageOf(region(init)))).toThrow(RangeError);
   });
 
   it('an unmeasured TD HOB does not matter', () => {

@@ -40,14 +40,16 @@ async function capabilities(output: Output, options: CommonOptions): Promise<num
 }
 
 async function loadNames() {
-  const [attributes, xfam, bits, cpuid, tdvmcall] = await Promise.all([
+  const [attributes, xfam, bits, tsc, vcpus, cpuid, tdvmcall] = await Promise.all([
     import('../../td/attributes.js'),
     import('../../td/xfam.js'),
     import('../../td/bits.js'),
+    import('../../td/tsc.js'),
+    import('../../td/check/vcpus.js'),
     import('../../cpuid/names.js'),
     import('../../host/tdvmcall.js'),
   ]);
-  return { ...attributes, ...xfam, ...bits, ...cpuid, ...tdvmcall };
+  return { ...attributes, ...xfam, ...bits, ...tsc, ...vcpus, ...cpuid, ...tdvmcall };
 }
 
 type Names = Awaited<ReturnType<typeof loadNames>>;
@@ -61,12 +63,16 @@ function namedBits({ bitNumbers }: Names, table: Names['TD_ATTRIBUTES'] | Names[
   });
 }
 
-const vcpuReason = ({ maxVcpusSettable, systemMaxVcpus }: TdHostFacts): string =>
-  maxVcpusSettable
-    ? 'a TD may be given its own limit (maxVcpus): the kernel takes KVM_ENABLE_CAP(KVM_CAP_MAX_VCPUS)'
-    : `the kernel fixes it: the CPUs present in the host, or KVM's own limit of ${systemMaxVcpus} if that is smaller`;
+const vcpuReason = (facts: TdHostFacts, { maxVcpusReason }: Names): string =>
+  facts.maxVcpusSettable
+    ? 'a TD may be given its own limit, maxVcpus: this kernel takes KVM_ENABLE_CAP(KVM_CAP_MAX_VCPUS)'
+    : maxVcpusReason(facts);
 
-const TSC = { unitKhz: 25_000, minKhz: 100_000, maxKhz: 10_000_000 } as const;
+const tscRange = ({ TSC_UNIT_KHZ, TSC_KHZ_RANGE }: Names) => ({
+  unitKhz: TSC_UNIT_KHZ,
+  minKhz: TSC_KHZ_RANGE.min,
+  maxKhz: TSC_KHZ_RANGE.max,
+});
 
 const widths = (fiveLevelEpt: boolean | undefined) => (fiveLevelEpt === false ? [48] : [48, 52]);
 
@@ -87,8 +93,8 @@ function asJson(facts: TdHostFacts, names: Names): object {
       kernelR12: caps.kernelTdvmcallinfo1R12,
       userR12: caps.userTdvmcallinfo1R12,
     },
-    vcpus: { max: maxVcpus, settable: maxVcpusSettable, systemMax: systemMaxVcpus, reason: vcpuReason(facts) },
-    tsc: { hostKhz: tscKhz, ...TSC },
+    vcpus: { max: maxVcpus, settable: maxVcpusSettable, systemMax: systemMaxVcpus, reason: vcpuReason(facts, names) },
+    tsc: { hostKhz: tscKhz, ...tscRange(names) },
     gpaw: { widths: widths(fiveLevelEpt), fiveLevelEpt: fiveLevelEpt ?? null },
     cpuid: caps.cpuid.map((entry) => ({
       leaf: hex(entry.function),
@@ -124,10 +130,11 @@ function print(output: Output, facts: TdHostFacts, names: Names): void {
   output.line(`  user space       ${names.describeTdvmcalls(caps.userTdvmcallinfo1R11)}`);
 
   output.line(`\n${bold('vCPUs')} of a TD: at most ${maxVcpus}`);
-  output.line(`  ${vcpuReason(facts)}`);
+  output.line(`  ${vcpuReason(facts, names)}`);
 
   output.line(`\n${bold('TSC')} ${tscKhz ? `of the host: ${tscKhz} kHz` : 'of the host: not told'}`);
-  output.line(`  a TD's: ${TSC.minKhz} to ${TSC.maxKhz} kHz in steps of ${TSC.unitKhz}`);
+  const { unitKhz, minKhz, maxKhz } = tscRange(names);
+  output.line(`  a TD's: ${minKhz} to ${maxKhz} kHz in steps of ${unitKhz}`);
 
   const ept = {
     true: '5-level EPT',

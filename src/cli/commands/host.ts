@@ -27,7 +27,7 @@ Exit code 1: this machine cannot run TDs.`,
 
 async function host(output: Output, options: CommonOptions): Promise<number> {
   const { checkHost, modelReaders, thisMachine } = await import('../../host/index.js');
-  const readers = asksForModel(options) ? await modelReaders(options.profile) : await thisMachine();
+  const readers = asksForModel(options) ? modelReaders(options.profile) : thisMachine();
   try {
     const report = checkHost(readers);
     if (options.json) output.json({ backend: readers.profile === undefined ? 'native' : 'mock', ...report });

@@ -1,11 +1,10 @@
 import { type Check, fail, pass, skip, warn } from '../check.js';
 import { INTEL, maybeIntel, readCpuInfo } from '../cpuinfo.js';
 import { complaints, recognise } from '../messages.js';
+import { readModuleVersion } from '../module-version.js';
 
 /** Linux from which KVM's TDX interface is the one that this library speaks. */
 const FIRST_RELEASE = [6, 16] as const;
-
-export const MODULE_VERSION_FILE = '/sys/devices/faux/tdx_host/version';
 
 export const KERNEL_CHECKS: readonly Check[] = [
   {
@@ -80,11 +79,8 @@ export const KERNEL_CHECKS: readonly Check[] = [
     fix: 'Update the TDX module.',
     source: 'Documentation/ABI/testing/sysfs-devices-faux-tdx-host; virt/tdx messages',
     run: (readers) => {
-      const version = readers.file(MODULE_VERSION_FILE);
-      if (version.ok) return pass(version.value);
-      const log = readers.kernelLog();
-      const line = log.ok ? recognise(log.value).findLast(({ message }) => message.id === 'module-version') : undefined;
-      return line ? pass(line.meaning) : skip('the kernel does not tell (Linux 6.16 has no way to)');
+      const version = readModuleVersion(readers);
+      return version === undefined ? skip('the kernel does not tell (Linux 6.16 has no way to)') : pass(version);
     },
   },
 ];

@@ -13,6 +13,9 @@ const NEEDED_PARAMETERS = [
   ['/sys/module/kvm/parameters/mmio_caching', 'kvm.mmio_caching'],
 ] as const;
 
+/** Private KeyIDs for TDs, of the root cgroup. */
+export const KVM_CGROUP_CAPACITY = '/sys/fs/cgroup/misc.capacity';
+
 const isOn = (value: string) => /^[Yy1]/.test(value);
 
 /** Which interface a kernel speaks, told by its VM types without creating a TD. */
@@ -96,7 +99,7 @@ export const KVM_CHECKS: readonly Check[] = [
         const match = text.ok ? /^tdx (\d+)$/m.exec(text.value) : null;
         return match ? Number(match[1]) : undefined;
       };
-      const capacity = number('/sys/fs/cgroup/misc.capacity');
+      const capacity = number(KVM_CGROUP_CAPACITY);
       if (capacity === undefined) return skip('no "tdx" in /sys/fs/cgroup/misc.capacity');
       const used = number('/sys/fs/cgroup/misc.current') ?? 0;
       const detail = `${capacity} TDs at a time, ${used} now`;

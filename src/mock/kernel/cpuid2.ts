@@ -30,7 +30,8 @@ export const maxPhyAddr = (entries: readonly CpuidEntry[]): number => {
 };
 
 /** cpuid_query_maxguestphyaddr(): bits, 0 where the entries do not say. */
-export const maxGuestPhyAddr = (entries: readonly CpuidEntry[]): number => ((addressWidths(entries) ?? 0) >>> 16) & 0xff;
+export const maxGuestPhyAddr = (entries: readonly CpuidEntry[]): number =>
+  ((addressWidths(entries) ?? 0) >>> 16) & 0xff;
 
 /** The rows of `entries` by value: what KVM keeps is its own copy. */
 export const copyEntries = (entries: readonly CpuidEntry[]): CpuidEntry[] => entries.map((entry) => ({ ...entry }));

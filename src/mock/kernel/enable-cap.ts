@@ -89,7 +89,7 @@ function enableMaxVcpus(vm: Vm, { flags, args }: EnableCap): void {
   if (!vm.host.profile.kernel.maxVcpusSettable || !vm.td) throw new Refusal('kvm.max-vcpus.fixed');
   const wanted = args[0] ?? 0n;
   demand(flags === 0 && wanted !== 0n, 'kvm.max-vcpus.value');
-  const limit = Math.min(KVM_MAX_VCPUS, vm.td.host.tdx.sysInfo.maxVcpusPerTd ?? KVM_MAX_VCPUS);
+  const limit = Math.min(KVM_MAX_VCPUS, vm.td.tdx.sysInfo.maxVcpusPerTd ?? KVM_MAX_VCPUS);
   demand(wanted <= BigInt(limit), 'kvm.max-vcpus.limit');
   demand(vm.createdVcpus === 0, 'kvm.max-vcpus.before-vcpus');
   vm.maxVcpus = Number(wanted);

@@ -2,8 +2,9 @@ import type { CpuidEntry } from '../../kvm/cpuid.js';
 import { type Fault, Faults } from '../faults.js';
 import type { Profile } from '../profiles.js';
 import { bootTdx } from './boot.js';
+import { checkExtension } from './check-extension.js';
 import { KeyIdPool, MiscCgroup } from './key-ids.js';
-import { PhysicalMemory } from './physical-memory.js';
+import type { PhysicalMemory } from './physical-memory.js';
 import { Seamcalls, type SeamcallTrace } from './seamcalls.js';
 import { supportedCpuid } from './supported-cpuid.js';
 import { type TdxHost, vmTypesWithTdx, whyNoTdx } from './tdx-host.js';
@@ -77,12 +78,17 @@ export class MockHost {
     this.tdx = this.whyNoTdx === undefined ? boot.tdx : undefined;
     this.vmTypes = vmTypesWithTdx(kernel.vmTypes, this.tdx !== undefined);
     this.seamcalls = new Seamcalls(
-      boot.tdx?.seam ?? { call: () => { throw new Error('no TDX module'); } },
+      boot.tdx?.module,
       this.faults.seamcall,
       options.onSeamcall ?? (() => {}),
       boot.keyed,
       boot.globalHkid,
     );
+  }
+
+  /** KVM_CHECK_EXTENSION on `/dev/kvm`. */
+  checkExtension(capability: number): number {
+    return this.faults.during('KVM_CHECK_EXTENSION', () => checkExtension(this, undefined, capability));
   }
 
   /** KVM_CHECK_EXTENSION on `/dev/kvm` as a captured host answered it. */

@@ -137,8 +137,7 @@ export class Memslots {
   #checkOverlap(slot: Memslot): void {
     for (const other of this.#slots.values()) {
       if (other.id === slot.id || other.id >>> 16 !== slot.id >>> 16) continue;
-      const apart =
-        other.baseGfn + other.npages <= slot.baseGfn || slot.baseGfn + slot.npages <= other.baseGfn;
+      const apart = other.baseGfn + other.npages <= slot.baseGfn || slot.baseGfn + slot.npages <= other.baseGfn;
       demand(apart, 'kvm.memslot.overlap');
     }
   }

@@ -1,6 +1,6 @@
 import { TDX_OPERANDS, TDX_STATUS } from '../../kvm/status.js';
-import { Refusal } from './refusal.js';
 import type { SeamcallResult } from '../module/seamcall.js';
+import { Refusal } from './refusal.js';
 import type { Td } from './td.js';
 import { isOperandBusy } from './td-finalize.js';
 import { reclaimPage } from './td-teardown.js';

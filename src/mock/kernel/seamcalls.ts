@@ -30,7 +30,8 @@ export class Seamcalls {
   #count = 0;
 
   constructor(
-    private readonly seam: Seam,
+    /** Undefined where no TDX module has started; then nobody makes SEAMCALLs. */
+    private readonly seam: Seam | undefined,
     private readonly fault: SeamcallFault,
     private readonly watch: (trace: SeamcallTrace) => void,
     private readonly keyed: KeyedAddress,
@@ -96,7 +97,7 @@ export class Seamcalls {
     this.#count++;
     const status = this.fault(leaf);
     const injected = status !== undefined;
-    const result = injected ? { status, ...none } : this.seam.call(leaf, args);
+    const result = injected ? { status, ...none } : this.seam!.call(leaf, args);
     this.watch({ leaf, args, result, injected });
     return result;
   }

@@ -3,8 +3,8 @@ import type { CpuidEntry } from '../../kvm/cpuid.js';
 import { MAX_CPUID_ENTRIES } from './cpuid2.js';
 import { demand } from './refusal.js';
 import type { Td } from './td.js';
-import { withGuestPhysBits } from './tdx-host.js';
 import type { TdVcpu } from './td-vcpu.js';
+import { withGuestPhysBits } from './tdx-host.js';
 import type { TdxCmd, TdxCmdData } from './user.js';
 
 /** TD_MD_FIELD_ID_CPUID_VALUES: class 20 of the TD's metadata, 64 bits per element, two elements per field. */

@@ -23,7 +23,10 @@ export function tdxTdInit(td: Td, cmd: TdxCmd, data: TdxCmdData): void {
   const init = user.readHeader();
   demand(init.nent <= MAX_CPUID_ENTRIES, 'kvm.init-vm.nent');
   const entries = user.readEntries(init.nent);
-  demand((init.reserved ?? []).every((word) => word === 0n), 'kvm.init-vm.reserved');
+  demand(
+    (init.reserved ?? []).every((word) => word === 0n),
+    'kvm.init-vm.reserved',
+  );
   demand((init.padding ?? 0) === 0, 'kvm.init-vm.reserved');
 
   const params = setupTdParams(td, init, entries);

@@ -1,12 +1,12 @@
 import { KVM_TDX } from '../../kvm/constants.js';
 import { demand, Refusal } from './refusal.js';
 import { TDX_COMMAND_NAMES, type Td } from './td.js';
-import { tdxCapabilities } from './tdx-host.js';
 import { tdxVcpuGetCpuid } from './td-cpuid.js';
 import { tdxTdFinalize } from './td-finalize.js';
 import { tdxTdInit } from './td-init.js';
 import { tdxVcpuInitMemRegion } from './td-memory.js';
 import type { TdVcpu } from './td-vcpu.js';
+import { tdxCapabilities } from './tdx-host.js';
 import type { TdxCmd, TdxCmdData, UserValue } from './user.js';
 
 type VmCommand = (td: Td, cmd: TdxCmd, data: TdxCmdData) => void;

@@ -1,7 +1,7 @@
 import { KVM_TDX } from '../../kvm/constants.js';
-import { demand } from './refusal.js';
 import type { MockHost } from './host.js';
 import { MirrorEpt } from './mirror-ept.js';
+import { demand } from './refusal.js';
 import type { Seamcalls } from './seamcalls.js';
 import { reclaimControlPages, releaseHkid } from './td-teardown.js';
 import type { TdxHost } from './tdx-host.js';
@@ -51,6 +51,11 @@ export class Td {
   /** The TDR's address in SEAMCALLs. */
   get tdr(): bigint {
     return this.tdrPage ?? 0n;
+  }
+
+  /** MRTD of a finalised TD, 48 bytes. On a host only the guest can ask for it. */
+  get mrtd(): Uint8Array | undefined {
+    return this.state === 'runnable' ? this.tdx.module.tds.get(Number(this.tdr))?.mrtd.slice() : undefined;
   }
 
   /** !vt_is_tdx_private_gpa(): without a GPAW every address counts as shared. */

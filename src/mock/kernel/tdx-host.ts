@@ -1,7 +1,7 @@
 import { KVM_X86_TDX_VM } from '../../kvm/constants.js';
 import type { CpuidEntry } from '../../kvm/cpuid.js';
 import type { TdxCapabilities } from '../../kvm/vm.js';
-import type { Seam } from '../module/seamcall.js';
+import type { TdxModule } from '../module/module.js';
 
 /** A row of the module's CPUID_CONFIG: bits that may be configured. */
 export interface CpuidConfig {
@@ -32,7 +32,7 @@ export interface TdxSysInfo {
 
 /** The initialised TDX module as KVM found it when it was loaded. */
 export interface TdxHost {
-  seam: Seam;
+  module: TdxModule;
   sysInfo: TdxSysInfo;
   /** kvm_caps.supported_xcr0 | kvm_caps.supported_xss. */
   supportedXfam: bigint;

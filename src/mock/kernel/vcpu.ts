@@ -1,8 +1,8 @@
 import type { CpuidEntry } from '../../kvm/cpuid.js';
 import { copyEntries, findCpuidEntry, MAX_CPUID_ENTRIES } from './cpuid2.js';
 import { demand, Refusal } from './refusal.js';
-import { TdVcpu } from './td-vcpu.js';
 import { tdxVcpuIoctl } from './td-ioctl.js';
+import { TdVcpu } from './td-vcpu.js';
 import type { TdxCmd, TdxCmdData, UserValue } from './user.js';
 import type { Vm } from './vm.js';
 

@@ -50,6 +50,13 @@ export class Call {
 
   /** A physical address of ordinary memory: aligned, outside the SEAMRR, with a KeyID that is not private. Returned without it. */
   sharedPa(pa: bigint, operand: TdxOperandName, alignment: number): number {
+    const address = this.sharedAddress(pa, alignment);
+    if (address === undefined) throw refuse('module.memory.shared-address', operand);
+    return address;
+  }
+
+  /** The same, undefined where it is not ordinary memory. */
+  sharedAddress(pa: bigint, alignment: number): number | undefined {
     const { hkidStartBit, maxPa, privateHkidMin, seamrr } = this.module.facts;
     const full = pa < PA_LIMIT ? Number(pa) : Number.NaN;
     const address = full % 2 ** hkidStartBit;
@@ -58,8 +65,7 @@ export class Call {
       full % alignment === 0 &&
       (address + alignment <= seamrr.base || address >= seamrr.base + seamrr.size) &&
       Math.floor(full / 2 ** hkidStartBit) < privateHkidMin;
-    if (!valid) throw refuse('module.memory.shared-address', operand);
-    return address;
+    return valid ? address : undefined;
   }
 
   /** Locks the 4 KiB page at `pa`, which must lie in a TDMR and be of type `type`. */

@@ -27,6 +27,8 @@ export interface ModuleFacts {
   /** CPUID(1).EAX as the module sampled it, the initial RDX of every VCPU. */
   readonly platformFms: number;
   readonly nativeTscFrequency: number;
+  /** Entries of the module's CPUID table by lookup index; undefined where an index is not used. */
+  readonly cpuidLookup: readonly ({ readonly leaf: number; readonly subleaf: number | null } | undefined)[];
   readonly features: ModuleFeatures;
 }
 

@@ -11,7 +11,7 @@ export const gpaWidth = (td: Td): number => (td.configuration!.gpaw ? 52 : 48);
 /** Private GPAs of a TD are below 2^this (check_gpa_validity; 1.5.06: virtual MAXPA). */
 export function privateGpaBits(call: Call, td: Td): number {
   const width = gpaWidth(td) - 1;
-  return call.module.facts.features.virtualMaxPa ? Math.min(width, td.configuration!.virtualMaxPa) : width;
+  return call.module.facts.features.virtualMaxPa ? Math.min(width, td.configuration!.virtMaxpa) : width;
 }
 
 /** The GPA as a number, which must be private and within the TD's width. */
@@ -52,6 +52,8 @@ export function walkExactly(call: Call, td: Td, gpa: number, level: number): Sep
 
 /** Physical address of the 4 KiB page that holds `gpa`, under the leaf where `walk` ended. */
 export const pageOf = (walk: SeptWalk, gpa: number): number => {
+  const hpa = walk.entry!.hpa;
+  if (walk.level === 0) return hpa;
   const within = gpa % 2 ** (12 + 9 * walk.level);
-  return walk.entry!.hpa + within - (within % PAGE_4K);
+  return hpa + within - (within % PAGE_4K);
 };

@@ -5,7 +5,7 @@ import type { ModuleState } from './module-state.js';
 import { refuse } from './refusal.js';
 import { architecturalEntry } from './sept.js';
 import type { Td } from './td.js';
-import type { TdConfiguration, TdCpuidRow } from './td-configuration.js';
+import type { TdConfiguration, VirtualCpuid } from './td-params.js';
 
 const tables = new Map<string, FieldRow[]>();
 
@@ -46,18 +46,22 @@ const READERS: Readonly<Record<string, Reader>> = {
   XFAM: (_, c) => c.xfam,
   MAX_VCPUS: (_, c) => c.maxVcpus,
   GPAW: (_, c) => c.gpaw,
-  EPTP: (td, c, _, call) => c.eptpControls | withHkid(call, td.tdcxPages[SEPT_ROOT_PAGE], td.hkid),
+  EPTP: (td, c) => BigInt(c.eptpControls) | BigInt(td.tdcxPages[SEPT_ROOT_PAGE] ?? 0),
   TSC_OFFSET: (td) => td.tscOffset,
   TSC_MULTIPLIER: (_, c) => c.tscMultiplier,
   TSC_FREQUENCY: (_, c) => c.tscFrequency,
-  NUM_CPUID_VALUES: (_, c) => c.cpuid.length,
+  NUM_CPUID_VALUES: (_, __, ___, call) => call.module.facts.cpuidLookup.length,
   XBUFF_SIZE: (_, c) => c.xbuffSize,
   HP_LOCK_TIMEOUT: (td, _, __, call) => (td.hpLockTimeout * MICROSECONDS) / nativeTsc(call),
   CONFIG_FLAGS: (_, c) => c.configFlags,
   TD_CTLS: (td) => td.tdCtls,
   TOPOLOGY_ENUM_CONFIGURED: (td) => Number(td.topologyEnumConfigured),
-  VIRT_MAXPA: (_, c) => c.virtualMaxPa,
-  CPUID_VALID: (_, c, index) => Number(c.cpuid[index]?.valid ?? false),
+  VIRT_MAXPA: (_, c) => c.virtMaxpa,
+  CPUID_VALID: (_, c, index, call) => {
+    const entry = call.module.facts.cpuidLookup[index];
+    const row = entry && c.cpuid.find((r) => r.leaf === entry.leaf && r.subleaf === entry.subleaf);
+    return Number(row?.valid ?? false);
+  },
   TD_EPOCH: (td) => td.epoch,
   REFCOUNT: (td, _, index) => td.refcount[index]!,
   MRTD: (td, _, index) => quad(td.mrtd, index),
@@ -82,7 +86,7 @@ export const readTdField = (call: Call, td: Td, row: FieldRow, index: number): b
 export const CPUID_CLASS = 0x14;
 
 /** The row of the TD's CPUID values that a field code names, and which half of it. */
-export function cpuidElement(configuration: TdConfiguration, code: number): { row: TdCpuidRow; high: boolean } {
+export function cpuidElement(configuration: TdConfiguration, code: number): { row: VirtualCpuid; high: boolean } {
   const noSubleaf = (code & 0x100) !== 0;
   const subleaf = noSubleaf ? null : (code >>> 1) & 0x7f;
   const leaf = ((code >>> 9) & 0x7f) + (code & 0x1_0000 ? 0x8000_0000 : 0);
@@ -94,5 +98,5 @@ export function cpuidElement(configuration: TdConfiguration, code: number): { ro
 }
 
 /** EAX and EBX, or ECX and EDX, as one u64. */
-export const cpuidValue = ({ row, high }: { row: TdCpuidRow; high: boolean }): bigint =>
+export const cpuidValue = ({ row, high }: { row: VirtualCpuid; high: boolean }): bigint =>
   high ? BigInt(row.ecx) | (BigInt(row.edx) << 32n) : BigInt(row.eax) | (BigInt(row.ebx) << 32n);

@@ -31,9 +31,11 @@ const VMCS = {
 } as const;
 
 const PROCESS_POSTED_INTERRUPTS = 0x80n;
+const VECTOR_MAX = 255n;
+const ALL_ONES = (1n << 64n) - 1n;
 const NOT_WRITTEN: Readonly<Record<number, bigint>> = {
   [VMCS.POSTED_INTERRUPT_NOTIFICATION_VECTOR]: 0xffffn,
-  [VMCS.POSTED_INTERRUPT_DESCRIPTOR]: (1n << 64n) - 1n,
+  [VMCS.POSTED_INTERRUPT_DESCRIPTOR]: ALL_ONES,
 };
 /** Bytes at a host-physical address that the host writes into a field. */
 const SHARED_HPA: Readonly<Record<number, number>> = {
@@ -86,8 +88,12 @@ const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Call) =
     pages[index] === undefined ? 0 : BigInt(pages[index]) | (BigInt(td.hkid) << BigInt(call.module.facts.hkidStartBit)),
 };
 
+/** The page of the TDCS that is the empty shared EPT of a new VCPU. */
+const ZERO_PAGE = 4;
+
 const readVmcs = (vcpu: Vcpu, code: number): bigint => {
-  const { configuration, hkid, tscOffset } = vcpu.td;
+  const { configuration, hkid, tscOffset, tdcxPages } = vcpu.td;
+  if (code === VMCS.SHARED_EPTP) return BigInt(tdcxPages[ZERO_PAGE]!);
   if (code === VMCS.TSC_OFFSET) return tscOffset;
   if (code === VMCS.TSC_MULTIPLIER) return configuration!.tscMultiplier;
   if (code === VMCS.TD_HKID) return BigInt(hkid);
@@ -105,12 +111,22 @@ export function readVpField(call: Call, vcpu: Vcpu, element: FieldElement): bigi
   return BigInt(READERS[row.name]?.(vcpu, index, call) ?? 0);
 }
 
+/**
+ * What a write leaves of the old value where the field's mask does not reach: an address that was never written is all ones,
+ * and counts as 0 there (md_vp_adjust_value_per_field_attr_on_wr).
+ */
+export const writeBase = (element: FieldElement, old: bigint, debug: boolean): bigint =>
+  old === ALL_ONES && element.row.class === VMCS_CLASS && SHARED_HPA[codeOf(element)] !== undefined
+    ? old & element.row.access[debug ? 'debug' : 'production'].write
+    : old;
+
 /** Stores what a host wrote, after the checks that some fields have of their own. */
 export function writeVpField(call: Call, vcpu: Vcpu, element: FieldElement, value: bigint): void {
   const code = codeOf(element);
   if (element.row.class === VMCS_CLASS) {
     const size = SHARED_HPA[code];
-    if (size !== undefined && !isSharedHpa(call, value, size)) throw notValid();
+    if (size !== undefined && call.sharedAddress(value, size) === undefined) throw notValid();
+    if (code === VMCS.POSTED_INTERRUPT_NOTIFICATION_VECTOR && value > VECTOR_MAX) throw notValid();
     if (code === VMCS.PIN_BASED_CONTROLS && value & PROCESS_POSTED_INTERRUPTS) checkPostedInterrupts(vcpu);
   }
   const gpr = GPRS.indexOf(element.row.name);
@@ -122,13 +138,4 @@ function checkPostedInterrupts(vcpu: Vcpu): void {
   for (const code of [VMCS.POSTED_INTERRUPT_NOTIFICATION_VECTOR, VMCS.POSTED_INTERRUPT_DESCRIPTOR])
     if ((vcpu.fields.get(code) ?? NOT_WRITTEN[code]) === NOT_WRITTEN[code])
       throw refuse('module.metadata.vmcs-initialized', code);
-}
-
-function isSharedHpa(call: Call, pa: bigint, size: number): boolean {
-  try {
-    call.sharedPa(pa, 'R8', size);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,17 +1,9 @@
 import type { ModuleFacts } from './facts.js';
 import { Kot } from './kot.js';
+import type { InitTdResult } from './mng-init.js';
 import { Pamt } from './pamt.js';
 import type { HostMemory } from './seamcall.js';
 import type { Td, Vcpu } from './td.js';
-import type { TdConfiguration } from './td-configuration.js';
-
-/** What the checks of TD_PARAMS answer: a status with RCX and the rule broken, or the configuration. */
-export interface InitTdResult {
-  status: bigint;
-  rcx: bigint;
-  rule?: string;
-  td?: TdConfiguration;
-}
 
 /** Checks a TD_PARAMS of 1024 bytes for a TD with that many TDCX pages. */
 export type InitTd = (tdParams: Uint8Array, tdcxPages: number) => InitTdResult;
@@ -29,6 +21,8 @@ export interface ModuleState {
   readonly vcpus: Map<number, Vcpu>;
   /** The native time-stamp counter. */
   readonly tsc: () => bigint;
+  /** An internal check failed: the module shut TDX down and never answers again. */
+  stopped: boolean;
 }
 
 export const newModuleState = (parts: Pick<ModuleState, 'facts' | 'memory' | 'initTd' | 'tsc'>): ModuleState => ({
@@ -37,4 +31,5 @@ export const newModuleState = (parts: Pick<ModuleState, 'facts' | 'memory' | 'in
   kot: new Kot(parts.facts),
   tds: new Map(),
   vcpus: new Map(),
+  stopped: false,
 });

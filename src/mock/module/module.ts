@@ -1,7 +1,10 @@
-import { factsOf, type StartedModule } from './boot-facts.js';
+import type { ModuleBoot } from './boot.js';
+import { MODULE_STOPPED } from './boot-status.js';
 import { Call } from './call.js';
-import { type InitTd, type ModuleState, newModuleState } from './module-state.js';
-import { Refusal, refuse } from './refusal.js';
+import { factsOf } from './facts-of.js';
+import { initTd } from './mng-init.js';
+import { type ModuleState, newModuleState } from './module-state.js';
+import { Refusal, refuse, type SeamcallRuleId } from './refusal.js';
 import { type HostMemory, type Seam, type SeamcallArgs, type SeamcallResult, TDH } from './seamcall.js';
 import type { Td, Vcpu } from './td.js';
 import { mngKeyConfig, mngKeyFreeId, mngKeyReclaimId, mngVpFlushDone, phymemCacheWb } from './tdh-key.js';
@@ -56,10 +59,8 @@ const VERSION_1: ReadonlySet<number> = new Set([TDH.MEM_SEPT_ADD, TDH.MEM_SEPT_R
 
 export interface TdxModuleOptions {
   /** The module as `bootModule` started it. */
-  boot: StartedModule;
+  boot: ModuleBoot;
   memory: HostMemory;
-  /** Checks TD_PARAMS and makes a TD's configuration of them. */
-  initTd: InitTd;
   /** Runs guests; without it every entered TD leaves at once for a host interrupt. */
   onEnter?: OnEnter;
   /** The native time-stamp counter in ticks; by default the process's clock at the platform's frequency. */
@@ -78,10 +79,15 @@ export class TdxModule implements Seam {
   readonly #state: ModuleState;
   readonly #onEnter: OnEnter;
 
-  constructor({ boot, memory, initTd, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
+  constructor({ boot, memory, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
     const facts = factsOf(boot);
     const clock = tsc ?? (() => (process.hrtime.bigint() * BigInt(facts.nativeTscFrequency)) / 1_000_000_000n);
-    this.#state = newModuleState({ facts, memory, initTd, tsc: clock });
+    this.#state = newModuleState({
+      facts,
+      memory,
+      initTd: (tdParams, tdcxPages) => initTd(boot, tdParams, tdcxPages),
+      tsc: clock,
+    });
     this.#onEnter = onEnter;
   }
 
@@ -132,6 +138,7 @@ export class TdxModule implements Seam {
   }
 
   #checkLeaf({ leaf, version }: Call): void {
+    if (this.#state.stopped) throw new Refusal(MODULE_STOPPED, 'module.call.stopped' satisfies SeamcallRuleId);
     const latest = leaf === TDH.VP_INIT ? this.#state.facts.features.vpInitVersion : VERSION_1.has(leaf) ? 1 : 0;
     if (version > latest) throw refuse('module.call.version');
     if (leaf !== TDH.VP_ENTER && !LEAVES[leaf]) throw refuse('module.call.leaf');

@@ -31,6 +31,7 @@ const reservedAt = (facts: ModuleFacts, pa: number): boolean =>
 
 /** The physical address metadata table; entries exist only for pages that were ever touched and are not free. */
 export class Pamt {
+  // By page number: small integers make quicker keys than addresses.
   readonly #small = new Map<number, PamtEntry>();
   readonly #large = new Map<number, PamtEntry>();
   readonly #contents = new Map<number, Uint8Array>();
@@ -51,24 +52,25 @@ export class Pamt {
 
   entry(pa: number, size: PageSize = 0): PamtEntry {
     const table = size === 0 ? this.#small : this.#large;
-    const found = table.get(pa);
+    const number = pa / (size === 0 ? PAGE_4K : PAGE_2M);
+    const found = table.get(number);
     if (found) return found;
     const type = size === 0 && reservedAt(this.#facts, pa) ? PT.RSVD : PT.NDA;
     const made: PamtEntry = { pa, size, type, owner: 0, bepoch: 0n, lock: 0 };
-    table.set(pa, made);
+    table.set(number, made);
     return made;
   }
 
   /** The entry that describes the page: the 2 MiB one where the range is mapped as one page. */
   leaf(pa: number): PamtEntry {
-    const large = this.#large.get(pa - (pa % PAGE_2M));
+    const large = this.#large.size > 0 ? this.#large.get(Math.floor(pa / PAGE_2M)) : undefined;
     return large?.type === PT.REG ? large : this.entry(pa);
   }
 
   /** Whether a smaller page of the 2 MiB range is in use. */
   rangeInUse(pa: number): boolean {
     for (let page = pa; page < pa + PAGE_2M; page += PAGE_4K) {
-      const entry = this.#small.get(page);
+      const entry = this.#small.get(page / PAGE_4K);
       if (entry ? entry.type !== PT.NDA : reservedAt(this.#facts, page)) return true;
     }
     return false;
@@ -80,24 +82,26 @@ export class Pamt {
     entry.owner = 0;
     entry.bepoch = 0n;
     for (let pa = entry.pa; pa < entry.pa + (entry.size === 0 ? PAGE_4K : PAGE_2M); pa += PAGE_4K)
-      this.#contents.delete(pa);
+      this.#contents.delete(pa / PAGE_4K);
   }
 
   /** What the private 4 KiB page at `pa` holds; undefined while it is all zero. */
   content(pa: number): Uint8Array | undefined {
-    return this.#contents.get(pa);
+    return this.#contents.get(pa / PAGE_4K);
   }
 
   /** Gives the private page at `pa` its own copy of 4096 bytes. */
   fill(pa: number, bytes: Uint8Array): Uint8Array {
     const copy = bytes.slice();
-    this.#contents.set(pa, copy);
+    this.#contents.set(pa / PAGE_4K, copy);
     return copy;
   }
 
   /** Forgets an entry that says nothing: free and not locked. */
   tidy(entry: PamtEntry): void {
-    if (entry.type === PT.NDA && entry.lock === 0) (entry.size === 0 ? this.#small : this.#large).delete(entry.pa);
+    if (entry.type !== PT.NDA || entry.lock !== 0) return;
+    if (entry.size === 0) this.#small.delete(entry.pa / PAGE_4K);
+    else this.#large.delete(entry.pa / PAGE_2M);
   }
 }
 

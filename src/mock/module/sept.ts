@@ -26,7 +26,10 @@ export interface SeptWalk {
   level: SeptLevel;
 }
 
-const indexAt = (gpa: number, level: SeptLevel): number => Math.floor(gpa / 2 ** (12 + 9 * level)) % 512;
+/** Bytes that an entry of each level covers. */
+const SPAN = [2 ** 12, 2 ** 21, 2 ** 30, 2 ** 39, 2 ** 48] as const;
+
+const indexAt = (gpa: number, level: SeptLevel): number => Math.floor(gpa / SPAN[level]!) % 512;
 
 /**
  * Walks from the root to `level`, or to the entry on the way that leads no further: free, blocked or a leaf

@@ -1,8 +1,7 @@
 import type { MrtdBuilder } from './mrtd.js';
 import { OP_STATE, type OpState } from './op-state.js';
-import type { PamtEntry } from './pamt.js';
 import { newSeptTable, type SeptTable } from './sept.js';
-import type { TdConfiguration } from './td-configuration.js';
+import type { TdConfiguration } from './td-params.js';
 
 /** TDR.LIFECYCLE_STATE (td_control_structures.h). */
 export const LIFECYCLE = { HKID_ASSIGNED: 0, KEYS_CONFIGURED: 1, BLOCKED: 2, TEARDOWN: 3 } as const;
@@ -59,7 +58,7 @@ export class Td {
 
   /** Level of the secure EPT's root: 3 or 4. */
   get rootLevel(): number {
-    return Number((this.configuration!.eptpControls >> 3n) & 7n);
+    return (this.configuration!.eptpControls >> 3) & 7;
   }
 
   /** Whether every VCPU inside when a page was blocked in `epoch` has left since (is_tlb_tracked). */
@@ -99,8 +98,8 @@ export class Vcpu {
 
   constructor(
     readonly td: Td,
-    readonly tdvpr: PamtEntry,
+    readonly tdvprPa: number,
   ) {
-    this.pages = [tdvpr.pa];
+    this.pages = [tdvprPa];
   }
 }

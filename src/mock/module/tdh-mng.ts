@@ -1,13 +1,13 @@
 import { getRandomValues } from 'node:crypto';
+import { MODULE_STOPPED } from './boot-status.js';
 import type { Call } from './call.js';
 import { HKID } from './kot.js';
+import { TD_PARAMS_SIZE } from './mng-init.js';
 import { MrtdBuilder } from './mrtd.js';
 import { OP_STATE, opStateAllows } from './op-state.js';
 import { PT } from './pamt.js';
 import { Refusal, refuse } from './refusal.js';
 import { LIFECYCLE, MAX_TDCX, MIN_TDCX, Td } from './td.js';
-
-const TD_PARAMS_SIZE = 1024;
 
 /** TDH.MNG.CREATE: a free page becomes the TDR of a new TD that owns a private KeyID. RCX: page, RDX: KeyID. */
 export function mngCreate(call: Call): void {
@@ -48,10 +48,12 @@ export function mngInit(call: Call): void {
   const params = memory.page(BigInt(address - offset)).slice(offset, offset + TD_PARAMS_SIZE);
   const result = initTd(params, td.tdcxPages.length);
   call.out.rcx = result.rcx;
-  if (!result.td) throw new Refusal(result.status, result.rule ?? 'module.mng-init');
+  if (result.status === MODULE_STOPPED) call.module.stopped = true;
+  if (!result.td) throw new Refusal(result.status, result.rule!);
 
   td.configuration = result.td;
   td.hpLockTimeout = result.td.hpLockTimeout;
+  td.tdCtls = result.td.tdCtls;
   // The guest's TSC starts at 0.
   td.tscOffset = BigInt.asUintN(64, -((tsc() * result.td.tscMultiplier) >> 48n));
   td.measurement = new MrtdBuilder();

@@ -6,6 +6,7 @@ import { refuse } from './refusal.js';
 import { SEPT } from './sept-state.js';
 
 const CHUNK = 256;
+const CHUNK_MASK = BigInt(CHUNK - 1);
 
 /** TDH.MR.EXTEND: measures 256 bytes of a page that was added. RCX: GPA, RDX: TDR. */
 export function mrExtend(call: Call): void {
@@ -13,7 +14,7 @@ export function mrExtend(call: Call): void {
   call.out.rdx = 0n;
   const td = call.td(call.rdx, 'RDX', true);
   call.checkState(td);
-  if (call.rcx % BigInt(CHUNK) !== 0n) throw refuse('module.mr-extend.alignment', 'RCX');
+  if (call.rcx & CHUNK_MASK) throw refuse('module.mr-extend.alignment', 'RCX');
   const gpa = checkGpa(call, td, call.rcx);
   const walk = walkTo(td, gpa, 0);
   if (walk.entry?.state !== SEPT.MAPPED) throw septFailure(call, walk, 'module.mr-extend.present', 'RCX');

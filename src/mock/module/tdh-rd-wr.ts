@@ -1,7 +1,7 @@
 import type { Call } from './call.js';
 import { checkSingleElement, fieldClass, fieldCode, findField, notValid, readable, written } from './metadata.js';
 import { CPUID_CLASS, cpuidElement, cpuidValue, readTdField, tdFields } from './metadata-td.js';
-import { readVpField, vpField, writeVpField } from './metadata-vp.js';
+import { readVpField, vpField, writeBase, writeVpField } from './metadata-vp.js';
 import { refuse } from './refusal.js';
 import { TDH } from './seamcall.js';
 import type { Td } from './td.js';
@@ -14,6 +14,11 @@ const MIN_TIMEOUT = 10_000n;
 const MAX_TIMEOUT = 100_000_000n;
 const ALL = (1n << 64n) - 1n;
 
+/** Version 1 also gives the id of the next field, whose order is not modelled. */
+function checkOneElement({ version }: Call): void {
+  if (version > 0) throw refuse('module.metadata.next');
+}
+
 /** TDH.MNG.RD and TDH.MNG.WR: a field of TDR or TDCS. RCX: TDR, RDX: field id, R8: value, R9: mask; R8 out: the value before. */
 export function mngRdWr(call: Call): void {
   call.out.r8 = 0n;
@@ -22,6 +27,7 @@ export function mngRdWr(call: Call): void {
   const configuration = td.configuration!;
   const id = call.rdx;
   checkSingleElement(id);
+  checkOneElement(call);
   const isCpuid = fieldClass(id) === CPUID_CLASS;
   const element = findField(tdFields(call.module), id, isCpuid ? fieldCode(id) & 1 : fieldCode(id));
   const old = isCpuid
@@ -53,12 +59,14 @@ export function vpRdWr(call: Call): void {
   call.checkTdvps(vcpu);
   associate(vcpu, !write);
   checkSingleElement(call.rdx);
+  checkOneElement(call);
   const element = vpField(call.rdx);
   const old = readVpField(call, vcpu, element);
   if (!write) {
     call.out.r8 = readable(element, isDebug(td), old);
     return;
   }
-  writeVpField(call, vcpu, element, written(element, isDebug(td), old, call.r8, call.r9));
+  const base = writeBase(element, old, isDebug(td));
+  writeVpField(call, vcpu, element, written(element, isDebug(td), base, call.r8, call.r9));
   call.out.r8 = old & element.row.access[isDebug(td) ? 'debug' : 'production'].read;
 }

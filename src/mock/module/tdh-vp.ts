@@ -12,7 +12,7 @@ export function vpCreate(call: Call): void {
   page.type = PT.TDVPR;
   page.owner = td.tdrPa;
   td.children++;
-  call.module.vcpus.set(page.pa, new Vcpu(td, page));
+  call.module.vcpus.set(page.pa, new Vcpu(td, page.pa));
 }
 
 /** TDH.VP.ADDCX: a free page becomes part of the TDVPS. RCX: page, RDX: TDVPR. */

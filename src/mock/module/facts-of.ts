@@ -1,20 +1,6 @@
 import type { Platform } from '../platform.js';
+import type { ModuleBoot } from './boot.js';
 import type { ModuleFacts, PhysicalRange } from './facts.js';
-
-/** The parts of a started module (`bootModule`) that SEAMCALL leaves need. */
-export interface StartedModule {
-  readonly platform: Platform;
-  readonly nativeFms: number;
-  readonly tscHz: bigint;
-  readonly maxPa: number;
-  readonly keyIds: {
-    readonly startBit: number;
-    readonly privateMin: number;
-    readonly privateMax: number;
-    readonly global: number;
-  };
-  readonly sysInfo: { readonly tdxFeatures0: bigint };
-}
 
 const MSR_SEAMRR_BASE = 0x1400;
 const MSR_SEAMRR_MASK = 0x1401;
@@ -32,7 +18,18 @@ function seamrr(platform: Platform): PhysicalRange {
   return { base: Number(msr(platform, MSR_SEAMRR_BASE) & RANGE_BITS), size: Number(mask & -mask) };
 }
 
-export function factsOf({ platform, nativeFms, tscHz, maxPa, keyIds, sysInfo }: StartedModule): ModuleFacts {
+function cpuidLookup({ document, entries }: ModuleBoot['rules']): ModuleFacts['cpuidLookup'] {
+  // Compiled entries are in the order of their lookup indices, without the gaps.
+  const indices = document.cpuid.map(({ index }) => index).sort((a, b) => a - b);
+  const table = new Array<ModuleFacts['cpuidLookup'][number]>((indices.at(-1) ?? -1) + 1);
+  indices.forEach((index, i) => {
+    table[index] = entries[i];
+  });
+  return table;
+}
+
+/** What the leaves need to know of a module that has started. */
+export function factsOf({ rules, platform, nativeFms, tscHz, maxPa, keyIds, sysInfo }: ModuleBoot): ModuleFacts {
   const { sys } = platform;
   return {
     maxPa,
@@ -45,6 +42,7 @@ export function factsOf({ platform, nativeFms, tscHz, maxPa, keyIds, sysInfo }: 
     packages: sys.num_pkgs,
     platformFms: nativeFms,
     nativeTscFrequency: Number(tscHz),
+    cpuidLookup: cpuidLookup(rules),
     features: {
       vpInitVersion: sysInfo.tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
       virtualMaxPa: (sysInfo.tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,

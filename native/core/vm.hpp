@@ -1,0 +1,99 @@
+// A VM descriptor.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+
+#include "abi_tdx.hpp"
+#include "children.hpp"
+#include "cpuid.hpp"
+#include "memory.hpp"
+#include "owned.hpp"
+
+namespace kvmtdx {
+
+class Vcpu;
+struct Request;
+
+/** struct kvm_userspace_memory_region2, with objects in place of addresses and descriptors. */
+struct MemorySlot {
+  uint32_t slot;
+  uint32_t flags;
+  uint64_t gpa;
+  uint64_t size;
+  const GuestMemory* memory = nullptr;
+  uint64_t memory_offset = 0;
+  const GuestMemfd* guest_memfd = nullptr;
+  uint64_t guest_memfd_offset = 0;
+};
+
+struct TdxCapabilities {
+  abi::kvm_tdx_capabilities fixed;
+  CpuidEntries cpuid;
+};
+
+/** struct kvm_tdx_init_vm. `measurement` is mrconfigid, mrowner, mrownerconfig. */
+struct TdxInitVm {
+  uint64_t attributes;
+  uint64_t xfam;
+  std::array<std::byte, 144> measurement;
+  std::span<const abi::kvm_cpuid_entry2> cpuid;
+};
+
+class Vm : public std::enable_shared_from_this<Vm> {
+ public:
+  Vm(std::shared_ptr<System> system, UniqueFd fd);
+  ~Vm();
+
+  const System* system() const { return system_.get(); }
+  bool closed() const { return !fd_.valid(); }
+  /** Stops all vCPUs, closes them, then the guest_memfds, then the VM; then its slots let go of their memory. */
+  void Close() noexcept;
+
+  int CheckExtension(uint32_t capability) const;
+  void EnableCap(uint32_t capability, uint32_t flags, const std::array<uint64_t, 4>& args);
+  /** `on_run_done` is called on the vCPU's thread whenever a run has ended. @throws StateError for a repeated id. */
+  std::shared_ptr<Vcpu> CreateVcpu(uint32_t id, std::function<void()> on_run_done);
+  void SetTscKhz(uint32_t khz);
+  uint32_t GetTscKhz() const;
+  void SetUserMemoryRegion(const MemorySlot& slot);
+  void SetUserMemoryRegion2(const MemorySlot& slot);
+  std::shared_ptr<GuestMemfd> CreateGuestMemfd(uint64_t size, uint64_t flags);
+  void SetMemoryAttributes(uint64_t gpa, uint64_t size, uint64_t attributes);
+  void SetTssAddr(uint64_t gpa);
+  void SetIdentityMapAddr(uint64_t gpa);
+
+  TdxCapabilities GetTdxCapabilities() const;
+  void InitTdx(const TdxInitVm& params);
+  void FinalizeTdx();
+  /** False where the kernel does not know the command. */
+  bool TerminateTdx();
+
+ private:
+  int fd() const;
+  /** What the kernel is told and what must outlive it. */
+  struct Backing {
+    std::shared_ptr<const Mapping> pages;
+    uint64_t address = 0;
+  };
+  /** The pages behind a slot, never any other of this process's. */
+  Backing BackingOf(const MemorySlot& slot) const;
+  template <typename Region>
+  void SetRegion(const Request& request, Region& region, const MemorySlot& slot);
+
+  std::shared_ptr<System> system_;
+  UniqueFd fd_;
+  Children<Vcpu> vcpus_;
+  Children<GuestMemfd> memfds_;
+  /** Ids that exist in the kernel: a vCPU lives as long as its VM, whatever happens to its descriptor. */
+  std::set<uint32_t> vcpu_ids_;
+  /** What the guest can reach, by slot. */
+  std::map<uint32_t, std::shared_ptr<const Mapping>> slots_;
+};
+
+}  // namespace kvmtdx

@@ -1,0 +1,96 @@
+// A core object in JavaScript's hands.
+#pragma once
+
+#include <napi.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "convert.hpp"
+#include "environment.hpp"
+
+namespace kvmtdx::node {
+
+/**
+ * `Self` has a kTag, a kName and a static Methods(). Its objects are made by Make only, carry the tag, and close what
+ * they wrap when they are collected.
+ */
+template <typename Self, typename Core>
+class Handle : public Napi::ObjectWrap<Self> {
+ public:
+  explicit Handle(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<Self>(info),
+        environment_(Environment::Of(info.Env())),
+        core_(std::static_pointer_cast<Core>(std::exchange(environment_->incoming, nullptr))) {
+    if (core_ == nullptr) {
+      throw Napi::TypeError::New(info.Env(), std::string(Self::kName) + " cannot be constructed from JavaScript");
+    }
+    this->Value().TypeTag(&Self::kTag);
+  }
+
+  ~Handle() override {
+    if (core_ == nullptr || core_->closed()) return;
+    core_->Close();
+    environment_->ReportUnclosed(Self::kName);
+  }
+
+  static void Define(Napi::Env env, Environment& environment) {
+    const auto constructor = Napi::ObjectWrap<Self>::DefineClass(env, Self::kName, Self::Methods());
+    environment.constructors[&Self::kTag] = Napi::Persistent(constructor);
+  }
+
+  static Napi::Object Make(Environment& environment, std::shared_ptr<Core> core) {
+    environment.incoming = std::move(core);
+    return environment.constructors[&Self::kTag].New({});
+  }
+
+  /** The handle that an argument is. @throws ArgumentError for anything that is not a `Self` of this addon. */
+  static Self& From(const Napi::Value& value, const char* name) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&Self::kTag)) {
+      ThrowType(std::string(name) + " must be a " + Self::kName + " of the native backend");
+    }
+    return *Self::Unwrap(value.As<Napi::Object>());
+  }
+
+  Core& core() const { return *core_; }
+  Environment& environment() const { return *environment_; }
+
+ protected:
+  using Properties = std::vector<Napi::ClassPropertyDescriptor<Self>>;
+
+  /** `name` as a method of the class. `Member` is Napi::Value (Self::*)(const Arguments&). */
+  template <auto Member>
+  static Napi::ClassPropertyDescriptor<Self> Method(const char* name) {
+    return napi_property_descriptor{name,    nullptr, &Called<Member>, nullptr, nullptr, nullptr, napi_default_method,
+                                    nullptr};
+  }
+
+  Napi::Value Close(const Arguments& arguments) {
+    core_->Close();
+    return arguments.env().Undefined();
+  }
+  Napi::Value IsClosed(const Arguments& arguments) { return Napi::Boolean::New(arguments.env(), core_->closed()); }
+
+ private:
+  template <auto Member>
+  static napi_value Called(napi_env env, napi_callback_info raw) noexcept {
+    const Napi::CallbackInfo info(env, raw);
+    // The engine calls a method of a class only on its instances; the tag says the same without relying on that.
+    bool tagged = false;
+    void* wrapped = nullptr;
+    if (napi_check_object_type_tag(env, info.This(), &Self::kTag, &tagged) != napi_ok || !tagged ||
+        napi_unwrap(env, info.This(), &wrapped) != napi_ok) {
+      napi_throw_type_error(env, "ERR_INVALID_THIS", "called on an object of another class");
+      return nullptr;
+    }
+    auto* self = static_cast<Self*>(wrapped);
+    return Guard(env, *self->environment_, [&]() -> napi_value { return (self->*Member)(Arguments(info)); });
+  }
+
+  std::shared_ptr<Environment> environment_;
+  std::shared_ptr<Core> core_;
+};
+
+}  // namespace kvmtdx::node

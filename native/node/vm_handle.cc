@@ -1,0 +1,152 @@
+#include "vm_handle.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "../core/error.hpp"
+#include "memory_handle.hpp"
+#include "vcpu_handle.hpp"
+
+namespace kvmtdx::node {
+namespace {
+
+/** (slot, flags, gpa, size, memory | null, memoryOffset), and for the second form (guestMemfd | null, its offset). */
+MemorySlot Slot(const Arguments& arguments, bool second_form) {
+  MemorySlot slot{
+      .slot = arguments.U32(0, "slot"),
+      .flags = arguments.U32(1, "flags"),
+      .gpa = arguments.U64(2, "gpa"),
+      .size = arguments.Size(3, "size"),
+  };
+  if (!arguments.IsNull(4)) slot.memory = &GuestMemoryHandle::From(arguments[4], "memory").core();
+  slot.memory_offset = arguments.Size(5, "memoryOffset");
+  if (second_form) {
+    if (!arguments.IsNull(6)) slot.guest_memfd = &GuestMemfdHandle::From(arguments[6], "guestMemfd").core();
+    slot.guest_memfd_offset = arguments.Size(7, "guestMemfdOffset");
+  }
+  return slot;
+}
+
+}  // namespace
+
+VmHandle::Properties VmHandle::Methods() {
+  return {
+      Method<&VmHandle::CheckExtension>("checkExtension"),
+      Method<&VmHandle::EnableCap>("enableCap"),
+      Method<&VmHandle::CreateVcpu>("createVcpu"),
+      Method<&VmHandle::SetTscKhz>("setTscKhz"),
+      Method<&VmHandle::GetTscKhz>("getTscKhz"),
+      Method<&VmHandle::SetUserMemoryRegion>("setUserMemoryRegion"),
+      Method<&VmHandle::SetUserMemoryRegion2>("setUserMemoryRegion2"),
+      Method<&VmHandle::CreateGuestMemfd>("createGuestMemfd"),
+      Method<&VmHandle::SetMemoryAttributes>("setMemoryAttributes"),
+      Method<&VmHandle::SetTssAddr>("setTssAddr"),
+      Method<&VmHandle::SetIdentityMapAddr>("setIdentityMapAddr"),
+      Method<&VmHandle::TdxCapabilities>("tdxCapabilities"),
+      Method<&VmHandle::TdxInitVm>("tdxInitVm"),
+      Method<&VmHandle::TdxFinalizeVm>("tdxFinalizeVm"),
+      Method<&VmHandle::TdxTerminateVm>("tdxTerminateVm"),
+      Method<&VmHandle::Close>("close"),
+      Method<&VmHandle::IsClosed>("isClosed"),
+  };
+}
+
+Napi::Value VmHandle::CheckExtension(const Arguments& arguments) {
+  return Napi::Number::New(arguments.env(), core().CheckExtension(arguments.U32(0, "capability")));
+}
+
+/** enableCap(capability, flags, args: BigUint64Array of 4) */
+Napi::Value VmHandle::EnableCap(const Arguments& arguments) {
+  const uint32_t capability = arguments.U32(0, "capability");
+  const uint32_t flags = arguments.U32(1, "flags");
+  std::array<uint64_t, 4> args{};
+  std::ranges::copy(arguments.U64s(2, "args", args.size()), args.begin());
+  core().EnableCap(capability, flags, args);
+  return arguments.env().Undefined();
+}
+
+Napi::Value VmHandle::CreateVcpu(const Arguments& arguments) {
+  return VcpuHandle::Make(environment(), core(), arguments.U32(0, "id"));
+}
+
+Napi::Value VmHandle::SetTscKhz(const Arguments& arguments) {
+  core().SetTscKhz(arguments.U32(0, "khz"));
+  return arguments.env().Undefined();
+}
+
+Napi::Value VmHandle::GetTscKhz(const Arguments& arguments) {
+  return Napi::Number::New(arguments.env(), core().GetTscKhz());
+}
+
+Napi::Value VmHandle::SetUserMemoryRegion(const Arguments& arguments) {
+  core().SetUserMemoryRegion(Slot(arguments, false));
+  return arguments.env().Undefined();
+}
+
+Napi::Value VmHandle::SetUserMemoryRegion2(const Arguments& arguments) {
+  core().SetUserMemoryRegion2(Slot(arguments, true));
+  return arguments.env().Undefined();
+}
+
+/** createGuestMemfd(size, flags: bigint) */
+Napi::Value VmHandle::CreateGuestMemfd(const Arguments& arguments) {
+  return GuestMemfdHandle::Make(environment(),
+                                core().CreateGuestMemfd(arguments.Size(0, "size"), arguments.U64(1, "flags")));
+}
+
+Napi::Value VmHandle::SetMemoryAttributes(const Arguments& arguments) {
+  core().SetMemoryAttributes(arguments.U64(0, "gpa"), arguments.U64(1, "size"), arguments.U64(2, "attributes"));
+  return arguments.env().Undefined();
+}
+
+Napi::Value VmHandle::SetTssAddr(const Arguments& arguments) {
+  core().SetTssAddr(arguments.Size(0, "gpa"));
+  return arguments.env().Undefined();
+}
+
+Napi::Value VmHandle::SetIdentityMapAddr(const Arguments& arguments) {
+  core().SetIdentityMapAddr(arguments.U64(0, "gpa"));
+  return arguments.env().Undefined();
+}
+
+/** { fixed: the six u64 before the reserved ones, cpuid } */
+Napi::Value VmHandle::TdxCapabilities(const Arguments& arguments) {
+  const auto capabilities = core().GetTdxCapabilities();
+  const auto& fixed = capabilities.fixed;
+  const std::array<uint64_t, 6> numbers{
+      fixed.supported_attrs,           fixed.supported_xfam,
+      fixed.kernel_tdvmcallinfo_1_r11, fixed.user_tdvmcallinfo_1_r11,
+      fixed.kernel_tdvmcallinfo_1_r12, fixed.user_tdvmcallinfo_1_r12,
+  };
+  auto result = Napi::Object::New(arguments.env());
+  result.Set("fixed", FromU64s(arguments.env(), numbers));
+  result.Set("cpuid", FromCpuid(arguments.env(), capabilities.cpuid));
+  return result;
+}
+
+/** tdxInitVm(attributes, xfam, measurement: 144 bytes, cpuid) */
+Napi::Value VmHandle::TdxInitVm(const Arguments& arguments) {
+  const CpuidEntries cpuid = arguments.Cpuid(3, "cpuid");
+  kvmtdx::TdxInitVm params{
+      .attributes = arguments.U64(0, "attributes"),
+      .xfam = arguments.U64(1, "xfam"),
+      .measurement = {},
+      .cpuid = cpuid,
+  };
+  const auto measurement = std::as_bytes(arguments.U8s(2, "measurement"));
+  if (measurement.size() != params.measurement.size()) ThrowRange("measurement must have 144 bytes");
+  std::ranges::copy(measurement, params.measurement.begin());
+  core().InitTdx(params);
+  return arguments.env().Undefined();
+}
+
+Napi::Value VmHandle::TdxFinalizeVm(const Arguments& arguments) {
+  core().FinalizeTdx();
+  return arguments.env().Undefined();
+}
+
+Napi::Value VmHandle::TdxTerminateVm(const Arguments& arguments) {
+  return Napi::Boolean::New(arguments.env(), core().TerminateTdx());
+}
+
+}  // namespace kvmtdx::node

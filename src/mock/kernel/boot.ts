@@ -1,0 +1,119 @@
+import { bundledVersions, loadRules, NativeCpuid } from '../../cpuid/index.js';
+import { decodeTdxStatus } from '../../kvm/status.js';
+import { type BootResult, bootModule, type ModuleBoot } from '../module/boot.js';
+import { TdxModule } from '../module/module.js';
+import type { Platform } from '../platform.js';
+import type { Profile } from '../profiles.js';
+import { PhysicalMemory } from './physical-memory.js';
+import type { KeyedAddress } from './seamcalls.js';
+import type { TdxHost, TdxSysInfo } from './tdx-host.js';
+
+/** TDCS and TDVPS have six pages each without L2 VMs (TDCS_BASE_SIZE, TDVPS_BASE_SIZE of all published modules). */
+const TDCS_PAGES = 6;
+const TDVPS_PAGES = 6;
+
+/** User features that KVM knows: x87, SSE, AVX, MPX, AVX-512, PKRU, AMX (KVM_SUPPORTED_XCR0). It supports no supervisor ones. */
+const KVM_SUPPORTED_XCR0 = 0x602ffn;
+
+const MSR_KEYID_PARTITIONING = '0x87';
+const MSR_TME_ACTIVATE = '0x982';
+const MSR_EPT_VPID_CAP = '0x48c';
+const EPT_5_LEVELS = 1n << 7n;
+
+/** The kernel's own data lies here where no TDMR does. */
+const KERNEL_DATA = 0x100_0000n;
+const KERNEL_DATA_SIZE = 0x1000_0000n;
+const PAGE = 4096n;
+
+/** What a kernel finds out about the machine while it starts. */
+export interface TdxBoot {
+  maxPhyAddr: number;
+  ept5Levels: boolean;
+  packages: number;
+  memory: PhysicalMemory;
+  kernelData: { pa: bigint; sharedEptRoot: bigint };
+  keyed: KeyedAddress;
+  globalHkid: number;
+  guestKeyIds: { first: number; count: number };
+  /** Undefined where the module does not start; `whyNoModule` says why. */
+  tdx: TdxHost | undefined;
+  whyNoModule: string | undefined;
+}
+
+const booted = new WeakMap<Platform, Map<string, BootResult>>();
+
+/** The module of a version started on a platform, once for all hosts: what it finds does not change. */
+function bootOnce(version: string, platform: Platform): BootResult {
+  const ofPlatform = booted.get(platform) ?? new Map<string, BootResult>();
+  booted.set(platform, ofPlatform);
+  let result = ofPlatform.get(version);
+  if (!result) {
+    result = bootModule(loadRules(version), platform);
+    ofPlatform.set(version, result);
+  }
+  return result;
+}
+
+/** The rules document for a module version: its own, or the newest where the version is unknown. */
+export function rulesVersion(version: string | undefined): string {
+  const known = bundledVersions();
+  return version !== undefined && known.includes(version) ? version : known.at(-1)!;
+}
+
+/** Starts the profile's TDX module on its platform, as the core kernel does before KVM is loaded. */
+export function bootTdx(profile: Profile): TdxBoot {
+  const { platform } = profile;
+  const { sys, msr } = platform;
+  const native = new NativeCpuid(platform.cpuid);
+  const maxPhyAddr = native.read(0x8000_0008, null)[0] & 0xff;
+  const partitioning = BigInt(msr[MSR_KEYID_PARTITIONING] ?? 0);
+  const keyIdBits = Number((BigInt(msr[MSR_TME_ACTIVATE] ?? 0) >> 32n) & 0xfn);
+  const tdmr = { base: BigInt(sys.tdmr_base), size: BigInt(sys.tdmr_size) };
+  const data = tdmr.base >= KERNEL_DATA + KERNEL_DATA_SIZE ? KERNEL_DATA : tdmr.base + tdmr.size;
+  const memory = new PhysicalMemory(tdmr, data + 2n * PAGE);
+  const result = bootOnce(rulesVersion(profile.module.version), platform);
+  return {
+    maxPhyAddr,
+    ept5Levels: (BigInt(msr[MSR_EPT_VPID_CAP] ?? 0) & EPT_5_LEVELS) !== 0n,
+    packages: sys.num_pkgs,
+    memory,
+    kernelData: { pa: data, sharedEptRoot: data + PAGE },
+    keyed: (pa, hkid) => pa | (BigInt(hkid) << BigInt(maxPhyAddr - keyIdBits)),
+    globalHkid: sys.global_hkid,
+    // Of the private KeyIDs the first is the module's own; the rest is for TDs.
+    guestKeyIds: { first: sys.global_hkid + 1, count: Math.max(Number(partitioning >> 32n) - 1, 0) },
+    tdx: result.ok ? tdxHost(result.module, profile, memory) : undefined,
+    whyNoModule: result.ok ? undefined : `${result.call} failed: ${decodeTdxStatus(result.status).text}`,
+  };
+}
+
+function tdxHost(boot: ModuleBoot, profile: Profile, memory: PhysicalMemory): TdxHost {
+  const xcr0 = new NativeCpuid(profile.platform.cpuid).read(0xd, 0);
+  const host: TdxHost = {
+    module: new TdxModule({ boot, memory }),
+    sysInfo: sysInfoOf(boot, profile),
+    supportedXfam: (BigInt(xcr0[0]) | (BigInt(xcr0[3]) << 32n)) & KVM_SUPPORTED_XCR0,
+  };
+  if (profile.capabilities) host.captured = profile.capabilities;
+  return host;
+}
+
+/** What the kernel reads from the module. Where a host was captured, its list of configurable leaves wins. */
+function sysInfoOf({ sysInfo }: ModuleBoot, { capabilities }: Profile): TdxSysInfo {
+  const { tdxFeatures0, attributesFixed0, attributesFixed1, xfamFixed0, xfamFixed1, maxVcpusPerTd } = sysInfo;
+  const captured = capabilities?.cpuid.map(({ function: leaf, index, eax, ebx, ecx, edx }) => {
+    const known = sysInfo.cpuidConfig.find((row) => row.leaf === leaf && (row.subleaf ?? 0) === index);
+    return { leaf, subleaf: known ? known.subleaf : index, eax, ebx, ecx, edx };
+  });
+  return {
+    tdxFeatures0,
+    attributesFixed0,
+    attributesFixed1,
+    xfamFixed0,
+    xfamFixed1,
+    maxVcpusPerTd,
+    tdcsPages: TDCS_PAGES,
+    tdvpsPages: TDVPS_PAGES,
+    cpuidConfig: captured ?? sysInfo.cpuidConfig,
+  };
+}

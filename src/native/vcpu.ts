@@ -1,0 +1,166 @@
+import type { CpuidEntry } from '../kvm/cpuid.js';
+import { AbortError, KvmError, KvmStateError } from '../kvm/errors.js';
+import type { VcpuExit } from '../kvm/exits.js';
+import type { KvmRegs, KvmSregs, KvmVcpu, RunOptions, TdxMemRegion, TdxVcpuOps } from '../kvm/vcpu.js';
+import type { HowRunEnded, VcpuHandle } from './addon.js';
+import { bigint, boolean, bytes, integer, record } from './check.js';
+import { memoryHandle, NativeGuestMemory } from './memory.js';
+import {
+  packCpuid,
+  packPorts,
+  packRegs,
+  packSregs,
+  packTdVmCallInfo,
+  unpackCpuid,
+  unpackRegs,
+  unpackSregs,
+} from './pack.js';
+
+/**
+ * Pages that one KVM_TDX_INIT_MEM_REGION is given when somebody wants to hear of progress: a measured page takes some tens
+ * of microseconds, so that is about every 10 ms. Otherwise one call is given all.
+ */
+export const PAGES_PER_CALL = 256;
+
+class NativeTdxVcpu implements TdxVcpuOps {
+  readonly #handle: VcpuHandle;
+
+  constructor(handle: VcpuHandle) {
+    this.#handle = handle;
+  }
+
+  initVcpu(rcx: bigint): void {
+    this.#handle.tdxInitVcpu(rcx);
+  }
+
+  initMemRegion(region: TdxMemRegion): void {
+    record('region', region);
+    const { source, sourceOffset, gpa, nrPages, measure, onProgress } = region;
+    const handle = memoryHandle('region.source', source, NativeGuestMemory);
+    integer('region.sourceOffset', sourceOffset);
+    bigint('region.gpa', gpa);
+    integer('region.nrPages', nrPages);
+    boolean('region.measure', measure);
+    if (onProgress !== undefined && typeof onProgress !== 'function') {
+      throw new TypeError('region.onProgress must be a function');
+    }
+    if (sourceOffset + nrPages * 4096 > source.size) {
+      throw new RangeError(
+        `region: ${nrPages} pages from offset ${sourceOffset} are outside the source's ${source.size} bytes`,
+      );
+    }
+    const most = onProgress === undefined ? nrPages : PAGES_PER_CALL;
+    let done = 0;
+    do {
+      const pages = Math.min(nrPages - done, most);
+      try {
+        this.#handle.tdxInitMemRegion(
+          handle,
+          sourceOffset + done * 4096,
+          BigInt.asUintN(64, gpa + BigInt(done) * 4096n),
+          pages,
+          measure,
+        );
+      } catch (error) {
+        if (!(error instanceof KvmError)) throw error;
+        throw withPagesDone(error, done + (error.pagesDone ?? 0));
+      }
+      done += pages;
+      onProgress?.(done);
+    } while (done < nrPages);
+  }
+
+  getCpuid(): CpuidEntry[] {
+    return unpackCpuid(this.#handle.tdxGetCpuid());
+  }
+}
+
+/** The same refusal, counted from the start of the whole region. */
+const withPagesDone = (error: KvmError, pagesDone: number): KvmError =>
+  new KvmError({ errno: -error.errno, request: error.request, syscall: error.syscall, pagesDone });
+
+export class NativeVcpu implements KvmVcpu {
+  readonly id: number;
+  readonly tdx: TdxVcpuOps;
+  readonly #handle: VcpuHandle;
+  /** Held, because a collected VM closes its vCPUs. */
+  readonly parent: object;
+  #running = false;
+
+  constructor(handle: VcpuHandle, id: number, parent: object) {
+    this.#handle = handle;
+    this.parent = parent;
+    this.id = id;
+    this.tdx = new NativeTdxVcpu(handle);
+  }
+
+  get closed(): boolean {
+    return this.#handle.isClosed();
+  }
+
+  get running(): boolean {
+    return this.#running;
+  }
+
+  setCpuid2(entries: readonly CpuidEntry[]): void {
+    this.#handle.setCpuid2(packCpuid('entries', entries));
+  }
+
+  getRegs(): KvmRegs {
+    return unpackRegs(this.#handle.getRegs());
+  }
+
+  setRegs(regs: KvmRegs): void {
+    this.#handle.setRegs(packRegs(regs));
+  }
+
+  getSregs(): KvmSregs {
+    return unpackSregs(this.#handle.getSregs());
+  }
+
+  setSregs(sregs: KvmSregs): void {
+    this.#handle.setSregs(packSregs(sregs));
+  }
+
+  async run(options: RunOptions = {}): Promise<VcpuExit> {
+    const { reply = {}, signal, ports = [] } = record('options', options) as RunOptions;
+    record('options.reply', reply);
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw new TypeError('options.signal must be an AbortSignal');
+    }
+    const data = reply.data === undefined ? null : bytes('reply.data', reply.data);
+    const info = reply.tdVmCallInfo === undefined ? null : packTdVmCallInfo(reply.tdVmCallInfo);
+    const ranges = packPorts(ports);
+    if (signal?.aborted && !this.closed && !this.#running) throw new AbortError(signal.reason);
+
+    const interrupt = (): void => this.#handle.interrupt();
+    try {
+      return await new Promise<VcpuExit>((resolve, reject) => {
+        const settle = (how: HowRunEnded, exitOrErrno?: unknown): void => {
+          this.#running = false;
+          if (how === 'exit') resolve(exitOrErrno as VcpuExit);
+          else if (how === 'interrupted') reject(new AbortError(signal?.reason));
+          else if (how === 'failed') reject(new KvmError({ errno: exitOrErrno as number, request: 'KVM_RUN' }));
+          else reject(new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`));
+        };
+        this.#handle.run(data, reply.ret ?? null, info, ranges, settle);
+        this.#running = true;
+        signal?.addEventListener('abort', interrupt, { once: true });
+      });
+    } finally {
+      signal?.removeEventListener('abort', interrupt);
+    }
+  }
+
+  takePortOutput(): Uint8Array {
+    return this.#handle.takePortOutput();
+  }
+
+  close(): void {
+    this.#handle.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
