@@ -138,9 +138,14 @@ export function checkTdConfig(input: unknown): CheckedConfig {
     return { config: {}, findings: [unexpected({ input, message: configExpected }, '', 'config.type')] };
   }
   const findings = checkShape(input);
-  const isWrong = (path: string) => findings.some((item) => item.path === path || item.path.startsWith(`${path}[`));
+  const isWrong = (path: string) => findings.some((item) => item.path === path);
+  const hasWrongItem = (field: string) => findings.some(({ path }) => path.startsWith(`${field}[`));
   const config: Record<string, unknown> = {};
-  for (const field of FIELDS) if (input[field] !== undefined && !isWrong(field)) config[field] = input[field];
+  for (const field of FIELDS) {
+    // A list is used whole or not at all, features one by one.
+    const wrong = isWrong(field) || (field !== 'features' && hasWrongItem(field));
+    if (input[field] !== undefined && !wrong) config[field] = input[field];
+  }
   if (isObject(config['features'])) {
     const wellFormed = (features: object) =>
       Object.fromEntries(Object.entries(features).filter(([name]) => !isWrong(pathText(['features', name]))));

@@ -76,8 +76,9 @@ export function vcpuCpuid(
   put(entries, 1, 0, 0, { ...leaf1, ebx, ecx: withBits(leaf1.ecx, X2APIC, X2APIC) });
 
   const levels = topologyOf(td);
-  for (const level of levels) put(entries, 0x1f, level.index, flags, { ...level, edx: id });
-  for (const [index, level] of leafBOf(levels).entries()) put(entries, 0xb, index, flags, { ...level, edx: id });
+  for (const level of levels) put(entries, 0x1f, level.index, flags, level);
+  for (const [index, level] of leafBOf(levels).entries()) put(entries, 0xb, index, flags, level);
+  for (const entry of entries) if (entry.function === 0xb || entry.function === 0x1f) entry.edx = id;
 
   const features = entryAt(entries, 0x4000_0001, 0);
   if (features) features.eax &= KVM_FEATURES_FOR_TDS;

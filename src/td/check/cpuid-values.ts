@@ -46,6 +46,9 @@ export function checkTsx(request: InitVmRequest, host: TdHostFacts): Violation[]
     const what = set === HLE ? 'HLE is set and RTM is not' : 'RTM is set and HLE is not';
     return [violation('module.mng-init.hle-rtm', native === 0 ? 'warning' : 'error', at, what)];
   }
+  // What KVM refuses never gets that far; an entry that stands for every sub-leaf may slip past it.
+  const offered = (entryAt(host.capabilities.cpuid, 7, 0)?.ebx ?? 0) & set;
+  if (offered !== set && leaf.givenIndex === 0) return [];
   const what = 'HLE and RTM are set, and whether IA32_ARCH_CAPABILITIES has TSX_CTRL cannot be seen from here';
   return [violation('module.mng-init.tsx-ctrl', 'warning', at, what)];
 }
