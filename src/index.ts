@@ -3,7 +3,18 @@ export * from './image/index.js';
 export * from './kvm/index.js';
 export * from './launch/index.js';
 export * from './measure/index.js';
-export { type Fault, listProfiles, loadProfile, MockHost, type Profile } from './mock/index.js';
+export {
+  type Fault,
+  FaultError,
+  listProfiles,
+  loadProfile,
+  MockHost,
+  mockHostOf,
+  mockMrtd,
+  type Profile,
+  type ProfileDocument,
+  ProfileError,
+} from './mock/index.js';
 export { nativeStatus } from './native/index.js';
 export { type OpenOptions, openKvm } from './open.js';
 export { RULES, type Rule, type RuleId } from './rulebook/index.js';

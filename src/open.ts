@@ -1,5 +1,5 @@
 import { type BackendKind, KVM_CAP, KVM_X86_TDX_VM, type KvmSystem } from './kvm/index.js';
-import { type Fault, openMock, type Profile } from './mock/index.js';
+import { type Fault, openMock, type Profile, type ProfileDocument } from './mock/index.js';
 import { openNative } from './native/index.js';
 
 export interface OpenOptions {
@@ -9,7 +9,7 @@ export interface OpenOptions {
    */
   backend?: BackendKind | 'auto';
   /** The host to model: a bundled profile's name, a profile file, or a profile. */
-  profile?: string | Profile;
+  profile?: string | ProfileDocument | Profile;
   /** Failures that the model makes on demand. */
   faults?: readonly Fault[];
 }
@@ -31,7 +31,7 @@ function chosenBackend(option: OpenOptions['backend'] = 'auto'): BackendKind | '
  * @throws TypeError if the backend is unknown.
  * @throws KvmError if `native` is asked for and `/dev/kvm` cannot be opened (ENOENT, EACCES).
  * @throws Error with code ERR_KVM_NO_ADDON if `native` is asked for and the addon is not there.
- * @throws ProfileError if the profile is unknown or malformed.
+ * @throws ProfileError or FaultError if a profile or a fault is unknown or malformed.
  */
 export function openKvm(options: OpenOptions = {}): KvmSystem {
   const backend = chosenBackend(options.backend);

@@ -4,7 +4,7 @@ import type { Fault } from './faults.js';
 import { MockHost } from './kernel/host.js';
 import { MockSystem } from './kernel/seam/system.js';
 import { MockVm } from './kernel/seam/vm.js';
-import { DEFAULT_PROFILE, loadProfile, type Profile } from './profiles.js';
+import { DEFAULT_PROFILE, loadProfile, type Profile, type ProfileDocument } from './profiles.js';
 
 export { type Fault, FaultError } from './faults.js';
 export { MockHost, type MockHostOptions, type MockHostStats } from './kernel/host.js';
@@ -20,23 +20,27 @@ export {
 } from './profiles.js';
 
 export interface MockOptions {
-  /** Name of a bundled profile, path of a file, or a loaded profile; default {@link DEFAULT_PROFILE}. */
-  profile?: string | Profile;
+  /** Name of a bundled profile, path of a file, a document, or a loaded profile; default {@link DEFAULT_PROFILE}. */
+  profile?: string | ProfileDocument | Profile;
   /** Failures on demand, on top of the profile's. */
   faults?: readonly Fault[];
   /** A host that other systems run on too: they share its KeyIDs and its faults. By default each system has its own. */
   host?: MockHost;
+  /** Why it is the model that answers, for the description. */
+  why?: string;
 }
 
 /**
  * Opens the model of a TDX host.
  * @throws ProfileError for a profile that cannot be used, FaultError for a fault that cannot be.
  */
-export function openMock({ profile = DEFAULT_PROFILE, faults = [], host }: MockOptions = {}): KvmSystem {
-  if (!host)
-    return new MockSystem(new MockHost(typeof profile === 'string' ? loadProfile(profile) : profile, { faults }));
+export function openMock({ profile = DEFAULT_PROFILE, faults = [], host, why }: MockOptions = {}): KvmSystem {
+  if (!host) {
+    const loaded = typeof profile === 'string' || 'schema' in profile ? loadProfile(profile) : profile;
+    return new MockSystem(new MockHost(loaded, { faults }), why);
+  }
   for (const fault of faults) host.faults.add(fault);
-  return new MockSystem(host);
+  return new MockSystem(host, why);
 }
 
 /** The host behind a system of the model, for its statistics; undefined for a real one. */

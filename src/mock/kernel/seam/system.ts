@@ -21,10 +21,14 @@ export class MockSystem implements KvmSystem {
   readonly #vms = new Set<MockVm>();
   #closed = false;
 
-  constructor(readonly host: MockHost) {
+  constructor(
+    readonly host: MockHost,
+    why?: string,
+  ) {
     const { name, description, kernel } = host.profile;
     const tdx = host.whyNoTdx === undefined ? '' : `; no TDX: ${host.whyNoTdx}`;
-    this.description = `model of a TDX host, profile ${name} (Linux ${kernel.release}): ${description}${tdx}`;
+    const because = why === undefined ? '' : ` (the model because: ${why})`;
+    this.description = `model of a TDX host, profile ${name} (Linux ${kernel.release}): ${description}${tdx}${because}`;
   }
 
   get closed(): boolean {
