@@ -12,7 +12,7 @@ export interface Refusal {
   rcx: bigint;
 }
 
-const SAMPLE: Refusal = { rule: 'module.mng-init.cpuid-config', details: 0, rcx: 0n };
+const NOT_CONFIGURABLE: Refusal = { rule: 'module.mng-init.cpuid-config', details: 0, rcx: 0n };
 
 /** Fills the scope of `host` from TD_PARAMS (at least 1024 bytes) and the number of TDCX pages. */
 export function loadTdParams(host: Host, params: Uint8Array, tdcxPages: number): void {
@@ -65,7 +65,7 @@ export function evaluateCpuid(host: Host): Refusal | undefined {
         const wanted = config[base + r]!;
         const configured = e.configured[r]!;
         const allowed = e.allowed[r]!;
-        if (wanted & ~(configured | allowed)) return { ...SAMPLE, rcx: e.id };
+        if (wanted & ~(configured | allowed)) return { ...NOT_CONFIGURABLE, rcx: e.id };
         const value = (sampled[base + r]! & ~configured) | (wanted & configured);
         virtual[base + r] = value & (wanted | ~allowed);
       }

@@ -176,6 +176,12 @@ describe('a module refuses a platform that it does not support', () => {
     expect([maxPa, keyIds.startBit]).toEqual([46, 40]);
   });
 
+  it('with a VMCS of 3 KiB before 1.5.05 only', () => {
+    const large: Change = { msr: { '0x480': '0xda0c0000000013' } };
+    expect(refusal('1.5.01', large)).toMatchObject({ status: 'TDX_INCORRECT_MSR_VALUE', msr: 0x480 });
+    expect(boot('1.5.05', changed(large)).version).toBe('1.5.05');
+  });
+
   it('with more than 52 address bits: the module stops, without a status of its own', () => {
     expect(refusal(v6, { cpuid: [0x8000_0008, null, { eax: '0x3935' }] })).toEqual({
       call: 'TDH.SYS.INIT',
