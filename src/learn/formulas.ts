@@ -26,6 +26,10 @@ const XFAM_ALWAYS = 3n;
 const SMT = 1;
 const mask = (xfam: bigint): number => Number((xfam | XFAM_ALWAYS) & 0xffff_ffffn);
 
+/** Supervisor components have no place, offset 0, in the standard format. */
+const userState = (component: XsaveComponents[number]): XsaveComponents[number] =>
+  component.offset === 0 ? { ...component, size: 0 } : component;
+
 /** Sub-leaves of CPUID(0x1F), and among them the levels: those whose type (ECX[15:8]) is not 0. */
 function levels(shown: Registers): (readonly number[])[] {
   const found: (readonly number[])[] = [];
@@ -46,7 +50,7 @@ export const FORMULAS = {
   'xsave-standard': {
     meaning: 'bytes of the XSAVE area for XFAM in the standard format',
     depends: ['xfam'],
-    value: ({ xfam, xsave }) => xsaveStandard(xsave, mask(xfam)),
+    value: ({ xfam, xsave }) => xsaveStandard(xsave.map(userState), mask(xfam)),
   },
   'xsave-compacted': {
     meaning: 'bytes of the XSAVE area for XFAM in the compacted format',

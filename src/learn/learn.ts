@@ -6,7 +6,7 @@ import { LearntModel } from './model.js';
 import { placeText } from './places.js';
 import { Random } from './random.js';
 import { findDenied, findExclusion, findRefusedBits } from './refusals.js';
-import { Sampler, type Wish, xfamSets } from './sampler.js';
+import { OTHER_LEVELS, Sampler, type Wish, xfamSets } from './sampler.js';
 import { initVmOf, type Settings } from './settings.js';
 import { bitsOf, openSpace, plainSettings, type Space } from './space.js';
 import { checkState, hostText, type LearnState, parseState } from './state.js';
@@ -54,7 +54,8 @@ export interface LearnResult {
 
 /** Random settings with all of XFAM; enough to tell a thousand bits from each other. */
 const CODE_TESTS = 32;
-const TOPOLOGY_TESTS = 20;
+/** Topologies with all levels, besides one of each kind: the innermost level is in these only. */
+const FULL_TOPOLOGIES = 8;
 /** XFAM sets that are tried with every configurable bit set. */
 const MOST_XFAM_SETS = 24;
 /** Random settings that must come out as predicted, one after the other, before the rules are believed. */
@@ -153,12 +154,14 @@ class Student {
     await this.#test({ xfam: space.xfam.full, cpuid: 'zeros', rest: 'plain' });
     if (space.topology.length === 0) return;
     this.enter('what a topology does');
-    const wish: Wish = { xfam: space.xfam.full, cpuid: 'random', topology: true, rest: 'random' };
-    if (!(await this.#test(wish))) {
+    for (let n = 0; n < 2 ** OTHER_LEVELS.length + FULL_TOPOLOGIES; n++) {
+      const topology = OTHER_LEVELS.filter((_, i) => n >= 2 ** OTHER_LEVELS.length || (n >> i) & 1);
+      const wish: Wish = { xfam: space.xfam.full, cpuid: 'random', topology, rest: 'random' };
+      // One that is refused is reason enough: KVM warns in its log about topologies that a module does not understand.
+      if (await this.#test(wish)) continue;
       space.topology = [];
       return;
     }
-    for (let n = 1; n < TOPOLOGY_TESTS; n++) await this.#test(wish);
   }
 
   /** Predicts experiments from the rules, and mends the rules, until nothing surprises any more. */

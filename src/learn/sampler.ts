@@ -7,15 +7,15 @@ export interface Wish {
   /** `any` takes a random accepted set. */
   xfam: bigint | 'any';
   cpuid: 'ones' | 'zeros' | 'random';
-  /** A topology in leaf 0x1F, or zeros. */
-  topology?: boolean;
+  /** A topology in leaf 0x1F: with these levels besides CORE, or with random ones; otherwise zeros. */
+  topology?: boolean | readonly number[];
   /** Attributes, GPAW, TSC and maximum of vCPUs at random, or as plain as can be. */
   rest: 'random' | 'plain';
 }
 
-const SMT = 1;
+/** Level types of CPUID(0x1F).ECX[15:8]: every topology has a CORE level; the others are SMT, MODULE, TILE and DIE. */
 const CORE = 2;
-const OTHER_LEVELS = [SMT, 3, 4, 5];
+export const OTHER_LEVELS = [1, 3, 4, 5];
 const TRIES = 64;
 
 /** Sets of XFAM that respect which bits go together, at most `limit` of them, the full one and the empty one first. */
@@ -60,7 +60,7 @@ export class Sampler {
       for (const n of configBits(space)) if (cpuid === 'ones' || random.below(2)) setBit(settings.cpuid, n);
     for (const { slot, value } of space.choices)
       if (cpuid === 'ones' || (cpuid === 'random' && random.below(2))) settings.cpuid[slot]! |= value;
-    if (topology) this.#setTopology(settings.cpuid);
+    if (topology) this.#setTopology(settings.cpuid, topology === true ? this.#anyLevels() : topology);
     if (rest === 'plain') return settings;
     for (const { bits } of space.attributes.groups) if (random.below(2)) settings.attributes |= maskOf(bits);
     for (const [a, b] of space.attributes.exclusive) {
@@ -81,12 +81,15 @@ export class Sampler {
     return set & full;
   }
 
+  #anyLevels(): readonly number[] {
+    return this.random.below(2) ? OTHER_LEVELS : OTHER_LEVELS.filter(() => this.random.below(2));
+  }
+
   /** Levels of ascending type with a core among them, and nothing behind the last one: what the architecture asks for. */
-  #setTopology(cpuid: Uint32Array): void {
+  #setTopology(cpuid: Uint32Array, others: readonly number[]): void {
     const { space, random } = this;
     const rows = space.topology;
-    const wanted = random.below(2) ? OTHER_LEVELS : OTHER_LEVELS.filter(() => random.below(2));
-    const types = [CORE, ...wanted].sort((a, b) => a - b).slice(0, rows.length);
+    const types = [CORE, ...others].sort((a, b) => a - b).slice(0, rows.length);
     if (!types.includes(CORE)) types[types.length - 1] = CORE;
     rows.forEach((row, subleaf) => {
       const type = types[subleaf] ?? 0;

@@ -206,11 +206,13 @@ function merge(registers: readonly BitRule[][]): LearntRule[] {
       group.masks[register]! |= 1 << bit;
     });
   });
-  return [...rules.values()].map(({ rule: { kind, ...rest }, masks }) => ({
-    kind,
-    bits: Object.fromEntries(
-      REGISTERS.flatMap((name, register) => (masks[register] === 0 ? [] : [[name, hex(masks[register]!)]])),
-    ),
-    ...rest,
-  }));
+  return [...rules.values()].map(({ rule: { kind, ...rest }, masks }) => {
+    const set = REGISTERS.flatMap((name, register) =>
+      masks[register] === 0 ? [] : [[name, masks[register]!] as const],
+    );
+    const bits = Object.fromEntries(set.map(([name, mask]) => [name, hex(mask)]));
+    // A constant is that of the whole register.
+    if (rest.value?.startsWith('0x')) rest.value = hex(Number(rest.value) & set[0]![1]);
+    return { kind, bits, ...rest };
+  });
 }
