@@ -2,6 +2,7 @@
 export * from './image/index.js';
 export * from './kvm/index.js';
 export * from './launch/index.js';
+export * from './learn/index.js';
 export * from './measure/index.js';
 export {
   type Fault,

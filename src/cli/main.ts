@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { capabilitiesCommand } from './commands/capabilities.js';
 import { captureCommand } from './commands/capture.js';
+import { cpuidCommand } from './commands/cpuid.js';
 import { hostCommand } from './commands/host.js';
 import { launchCommand } from './commands/launch.js';
 import { measureCommand } from './commands/measure.js';
@@ -15,7 +16,15 @@ export type Handler<Args extends unknown[]> = (output: Output, ...args: Args) =>
 /** Ties a handler to commander's `action`. */
 export type Bind = <Args extends unknown[]>(handler: Handler<Args>) => (...args: Args) => Promise<void>;
 
-const COMMANDS = [hostCommand, capabilitiesCommand, captureCommand, validateCommand, measureCommand, launchCommand];
+const COMMANDS = [
+  hostCommand,
+  capabilitiesCommand,
+  captureCommand,
+  validateCommand,
+  measureCommand,
+  launchCommand,
+  cpuidCommand,
+];
 
 const version = (): string =>
   (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -42,12 +51,13 @@ export async function main(argv: string[]): Promise<number> {
       '\nWhere KVM offers no TDs, everything runs on a model and says so.\nExit codes: 0 done, 1 the answer is no, 2 wrong use.',
     );
   for (const command of COMMANDS) program.addCommand(command(bind));
-  for (const command of [program, ...program.commands]) {
-    const path = command === program ? 'tdxctl' : `tdxctl ${command.name()}`;
+  const prepare = (command: Command, path: string): void => {
     command.exitOverride();
     command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tdxctl: ')) });
     command.showHelpAfterError(`See ${path} --help.`);
-  }
+    for (const child of command.commands) prepare(child, `${path} ${child.name()}`);
+  };
+  prepare(program, 'tdxctl');
 
   try {
     await program.parseAsync(argv, { from: 'user' });
