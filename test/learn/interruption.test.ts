@@ -20,7 +20,7 @@ async function learnOn(faults: readonly Fault[], options: Parameters<typeof lear
 const saved = (state: unknown): unknown => JSON.parse(JSON.stringify(state));
 
 describe('a run that is stopped', () => {
-  it.each([1, 7, 30, 90, 130, 160])('after every %i TDs and resumed learns the same', async (maxTds) => {
+  it.each([11, 47, 130])('after every %i TDs and resumed learns the same', async (maxTds) => {
     let state: unknown;
     let runs = 0;
     let tds = 0;
@@ -97,7 +97,7 @@ describe('a host that fails now and then', () => {
       [{ request: 'KVM_TDX_INIT_VM', nth: 60, times: 10, seamcall: 'TDH.MNG.CREATE', status: 'TDX_RND_NO_ENTROPY' }],
       1,
     ],
-    ['a signal while the vCPU is made', [{ request: 'KVM_CREATE_VCPU', nth: 9, errno: 'EINTR' }], 1],
+    ['no memory for a vCPU', [{ request: 'KVM_CREATE_VCPU', nth: 9, errno: 'ENOMEM' }], 1],
     ['no memory for a VM', [{ request: 'KVM_CREATE_VM', nth: 20, errno: 'ENOMEM' }], 1],
     ['an accident in the module, EIO', [{ request: 'KVM_TDX_INIT_VM', nth: 110, errno: 'EIO' }], 0],
     [
