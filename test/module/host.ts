@@ -17,8 +17,8 @@ export class Host {
   readonly memory = new Map<bigint, Uint8Array>();
   #next = 0x1_0020_0000n;
 
-  constructor(version = '1.5.06', options: Partial<TdxModuleOptions> = {}) {
-    const boot = bootModule(loadRules(version), loadPlatform('spr'));
+  constructor(version = '1.5.06', options: Partial<TdxModuleOptions> = {}, platform = loadPlatform('spr')) {
+    const boot = bootModule(loadRules(version), platform);
     if (!boot.ok) throw new Error(decodeTdxStatus(boot.status).text);
     this.module = new TdxModule({ boot: boot.module, memory: { page: (pa) => this.page(pa) }, ...options });
   }

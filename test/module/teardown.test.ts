@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { loadPlatform } from '../../src/mock/platforms.js';
 import { Host, TDH } from './host.js';
 
 describe('Teardown', () => {
@@ -52,5 +53,19 @@ describe('KeyIDs', () => {
     expect(host.status(TDH.MNG_CREATE, { rcx: host.fresh(), rdx: 32n })).toBe('TDX_HKID_NOT_FREE');
     expect(host.status(TDH.MNG_CREATE, { rcx: host.fresh(), rdx: 63n })).toBe('TDX_HKID_NOT_FREE');
     expect(host.status(TDH.MNG_CREATE, { rcx: host.fresh(), rdx: 64n })).toBe('TDX_OPERAND_INVALID, operand RDX');
+  });
+});
+
+describe('A module that stopped itself', () => {
+  it('never answers again', () => {
+    const platform = structuredClone(loadPlatform('spr'));
+    const fms = '0x906f8';
+    const [one] = platform.cpuid.filter((row) => Number(row.leaf) === 1);
+    Object.assign(one!, { eax: fms });
+    Object.assign(platform.sys, { socket_fms: [fms] });
+    const host = new Host('1.5.06', {}, platform);
+    const MIGRATABLE = 1 << 29;
+    expect(() => host.td({ attributes: MIGRATABLE })).toThrow(/0x8000ff00ffff0000/);
+    expect(host.call(TDH.PHYMEM_CACHE_WB)).toMatchObject({ rule: 'module.call.stopped' });
   });
 });

@@ -21,6 +21,8 @@ export interface ModuleState {
   readonly vcpus: Map<number, Vcpu>;
   /** The native time-stamp counter. */
   readonly tsc: () => bigint;
+  /** An internal check failed: the module shut TDX down and never answers again. */
+  stopped: boolean;
 }
 
 export const newModuleState = (parts: Pick<ModuleState, 'facts' | 'memory' | 'initTd' | 'tsc'>): ModuleState => ({
@@ -29,4 +31,5 @@ export const newModuleState = (parts: Pick<ModuleState, 'facts' | 'memory' | 'in
   kot: new Kot(parts.facts),
   tds: new Map(),
   vcpus: new Map(),
+  stopped: false,
 });

@@ -1,9 +1,10 @@
 import type { ModuleBoot } from './boot.js';
+import { MODULE_STOPPED } from './boot-status.js';
 import { Call } from './call.js';
 import { factsOf } from './facts-of.js';
 import { initTd } from './mng-init.js';
 import { type ModuleState, newModuleState } from './module-state.js';
-import { Refusal, refuse } from './refusal.js';
+import { Refusal, refuse, type SeamcallRuleId } from './refusal.js';
 import { type HostMemory, type Seam, type SeamcallArgs, type SeamcallResult, TDH } from './seamcall.js';
 import type { Td, Vcpu } from './td.js';
 import { mngKeyConfig, mngKeyFreeId, mngKeyReclaimId, mngVpFlushDone, phymemCacheWb } from './tdh-key.js';
@@ -137,6 +138,7 @@ export class TdxModule implements Seam {
   }
 
   #checkLeaf({ leaf, version }: Call): void {
+    if (this.#state.stopped) throw new Refusal(MODULE_STOPPED, 'module.call.stopped' satisfies SeamcallRuleId);
     const latest = leaf === TDH.VP_INIT ? this.#state.facts.features.vpInitVersion : VERSION_1.has(leaf) ? 1 : 0;
     if (version > latest) throw refuse('module.call.version');
     if (leaf !== TDH.VP_ENTER && !LEAVES[leaf]) throw refuse('module.call.leaf');

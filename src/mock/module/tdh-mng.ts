@@ -1,4 +1,5 @@
 import { getRandomValues } from 'node:crypto';
+import { MODULE_STOPPED } from './boot-status.js';
 import type { Call } from './call.js';
 import { HKID } from './kot.js';
 import { TD_PARAMS_SIZE } from './mng-init.js';
@@ -47,6 +48,7 @@ export function mngInit(call: Call): void {
   const params = memory.page(BigInt(address - offset)).slice(offset, offset + TD_PARAMS_SIZE);
   const result = initTd(params, td.tdcxPages.length);
   call.out.rcx = result.rcx;
+  if (result.status === MODULE_STOPPED) call.module.stopped = true;
   if (!result.td) throw new Refusal(result.status, result.rule!);
 
   td.configuration = result.td;
