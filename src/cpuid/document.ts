@@ -22,6 +22,7 @@ export interface RulesDocument {
   /** Features that the module notes for a TD, in the module's order. */
   cpuidFlags: Record<string, string>;
   topology?: TopologySection;
+  guest: GuestSection;
   cpuid: CpuidEntry[];
 }
 
@@ -71,6 +72,13 @@ export interface TopologySection {
   derive: 'every-sub-leaf' | 'last-level';
 }
 
+/** CPUID executed by the guest. Leaves beyond the last one of either range are answered as the last base leaf. */
+export interface GuestSection {
+  lastLeaf: string;
+  /** An expression. */
+  lastExtendedLeaf: string;
+}
+
 /** EAX, EBX, ECX, EDX; left out, 0. */
 export interface Registers {
   eax?: string;
@@ -101,7 +109,7 @@ export interface CpuidEntry {
   configured?: Registers;
   /** As TD_PARAMS.CPUID_CONFIG says, where the processor has it. */
   allowed?: Registers;
-  /** XFAM bits (`5 6 7`) without any of which these bits are 0. */
+  /** XFAM bits (`5 6 7`) to bits that are 0 unless all of them are set. */
   xfam?: Record<string, Registers>;
   /** The whole entry is 0 unless this holds. */
   only?: string;
@@ -111,4 +119,8 @@ export interface CpuidEntry {
   boot?: Requirement[];
   /** What TDH.MNG.INIT requires of the result. */
   checks?: Requirement[];
+  /** CPUID gives the guest a #VE while this holds. */
+  ve?: string;
+  /** Fields that are calculated when the guest executes CPUID. */
+  guest?: Record<string, string>;
 }

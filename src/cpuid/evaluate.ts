@@ -1,5 +1,6 @@
 import type { Host } from './host.js';
-import type { CompiledRequirement } from './rules.js';
+import type { CompiledRequirement, FieldCode } from './rules.js';
+import type { Scope } from './scope.js';
 import { checkTopology } from './topology.js';
 
 /** A check of the rules document that TD_PARAMS fails. */
@@ -11,7 +12,7 @@ export interface Refusal {
   rcx: bigint;
 }
 
-const SAMPLE: Refusal = { rule: 'module.mng-init.cpuid-config', details: 0, rcx: 0n };
+const NOT_CONFIGURABLE: Refusal = { rule: 'module.mng-init.cpuid-config', details: 0, rcx: 0n };
 
 /** Fills the scope of `host` from TD_PARAMS (at least 1024 bytes) and the number of TDCX pages. */
 export function loadTdParams(host: Host, params: Uint8Array, tdcxPages: number): void {
@@ -42,6 +43,14 @@ export const refusal = (check: CompiledRequirement, id: bigint): Refusal => ({
   rcx: check.rcxIsLeaf ? id : 0n,
 });
 
+/** Sets calculated fields of CPUID registers in the scope. */
+export function calculate(fields: readonly FieldCode[], scope: Scope): void {
+  const { virtual } = scope;
+  for (const { slot, shift, mask, value } of fields) {
+    virtual[slot] = (virtual[slot]! & ~(mask << shift)) | ((value.low(scope) & mask) << shift);
+  }
+}
+
 /** Evaluates every CPUID entry for the TD_PARAMS in the scope of `host`, into scope.virtual; undefined: accepted. */
 export function evaluateCpuid(host: Host): Refusal | undefined {
   const { scope, sampled } = host;
@@ -56,7 +65,7 @@ export function evaluateCpuid(host: Host): Refusal | undefined {
         const wanted = config[base + r]!;
         const configured = e.configured[r]!;
         const allowed = e.allowed[r]!;
-        if (wanted & ~(configured | allowed)) return { ...SAMPLE, rcx: e.id };
+        if (wanted & ~(configured | allowed)) return { ...NOT_CONFIGURABLE, rcx: e.id };
         const value = (sampled[base + r]! & ~configured) | (wanted & configured);
         virtual[base + r] = value & (wanted | ~allowed);
       }
@@ -68,9 +77,7 @@ export function evaluateCpuid(host: Host): Refusal | undefined {
       for (let r = 0; r < 4; r++) virtual[base + r]! &= ~masks[r]!;
     }
     if (e.only && !e.only(scope)) virtual.fill(0, base, base + 4);
-    for (const { slot, shift, mask, value } of e.set) {
-      virtual[slot] = (virtual[slot]! & ~(mask << shift)) | ((value.low(scope) & mask) << shift);
-    }
+    calculate(e.set, scope);
     for (const check of e.checks) if (!check.holds(scope)) return refusal(check, e.id);
   }
   return undefined;

@@ -1,6 +1,6 @@
-import { NativeCpuid, type NativeRow } from './native.js';
+import { NativeCpuid, type NativeRow, type Values } from './native.js';
 import type { CompiledRules } from './rules.js';
-import type { Scope } from './scope.js';
+import { GUEST_STATE, type Scope } from './scope.js';
 import type { XsaveComponent } from './xsave.js';
 
 /** A processor and its firmware as rules see them. */
@@ -58,6 +58,7 @@ export class Host {
       high: new Uint32Array(rules.fields.length),
       virtual: new Uint32Array(registers),
       config: new Uint32Array(registers),
+      guest: new Uint32Array(GUEST_STATE.length),
       params: new Uint8Array(0),
     };
   }
@@ -93,9 +94,11 @@ export class Host {
     }
   }
 
-  /** CPUID as the module reads it. */
-  read(leaf: number, subleaf: number | null): readonly [number, number, number, number] {
+  /** CPUID as the module reads it on the first logical processor, whose number the topology leaves give. */
+  read(leaf: number, subleaf: number | null): Values {
     const [eax, ebx, ecx, edx] = this.cpuid.read(leaf, subleaf);
+    if (leaf === 1) return [eax, ebx & 0xff_ffff, ecx, edx];
+    if (leaf === 0xb || leaf === 0x1f) return [eax, ebx, ecx, 0];
     const hidden = (this.msr(IA32_TSX_CTRL) & TSX_CPUID_CLEAR) !== 0n;
     if (leaf !== 7 || subleaf !== 0 || !hidden) return [eax, ebx, ecx, edx];
     const cleared = (this.msr(IA32_ARCH_CAPABILITIES) & TSX_CTRL) !== 0n;
@@ -106,7 +109,8 @@ export class Host {
   platformFms(): number | undefined {
     const listed = this.#sys['socket_fms'];
     if (!Array.isArray(listed) || listed.length === 0) return undefined;
-    const all = listed.map((fms) => Number(fms) >>> 0);
+    const packages = this.sys('num_pkgs') || listed.length;
+    const all = listed.slice(0, packages).map((fms) => Number(fms) >>> 0);
     const stepping = Math.min(...all.map((fms) => fms & 0xf));
     return ((all[0]! & ~0xf) | stepping) >>> 0;
   }

@@ -2,6 +2,7 @@ export type { CpuidEntry, Registers, Requirement, RulesDocument } from './docume
 export { evaluateCpuid, evaluateTd, loadTdParams, type Refusal } from './evaluate.js';
 export { type BinaryOp, type Expr, REGISTERS, type Register, RulesError } from './expression/ast.js';
 export { parseExpression } from './expression/parse.js';
+export { type GuestState, guestCpuid } from './guest.js';
 export { Host, type HostFacts, sampleHost } from './host.js';
 export { bundledVersions, loadRules } from './load.js';
 export { NativeCpuid, type NativeRow } from './native.js';

@@ -2,7 +2,7 @@ import type { BootProcedure, CpuidEntry, Registers, Requirement, RulesDocument, 
 import { REGISTERS, type RegisterExpr, RulesError } from './expression/ast.js';
 import { type Code, compileExpression, type Names, truth } from './expression/compile.js';
 import { parseExpression } from './expression/parse.js';
-import type { Scope } from './scope.js';
+import { GUEST_STATE, type Scope } from './scope.js';
 
 export type Test = (scope: Scope) => boolean;
 /** Four masks, EAX to EDX. */
@@ -35,10 +35,20 @@ export interface CompiledEntry {
   /** Bits that clearing one XFAM bit clears. */
   xfam: readonly { bit: number; masks: Masks }[];
   only: Test | undefined;
-  /** In order: bits `mask << shift` of a register become `value`. */
-  set: readonly { slot: number; shift: number; mask: number; value: Code }[];
+  /** In order. */
+  set: readonly FieldCode[];
   boot: readonly CompiledRequirement[];
   checks: readonly CompiledRequirement[];
+  ve: Test | undefined;
+  guest: readonly FieldCode[];
+}
+
+/** Bits `mask << shift` of register `slot` (four an entry) become `value`. */
+export interface FieldCode {
+  slot: number;
+  shift: number;
+  mask: number;
+  value: Code;
 }
 
 export type CompiledStep<Procedure> = { check: CompiledRequirement } | { run: Procedure };
@@ -66,6 +76,8 @@ export interface CompiledRules {
   tdcs: readonly NamedCode[];
   cpuidFlags: readonly NamedCode[];
   topology: (TopologySection & { x1f: readonly number[]; xb: readonly number[] }) | undefined;
+  lastLeaf: number;
+  lastExtendedLeaf: Code;
   /** Position of the entry of a (leaf, sub-leaf) in `entries`. */
   find(leaf: number, subleaf: number | null): number | undefined;
 }
@@ -107,6 +119,8 @@ export function compileRules(document: RulesDocument): CompiledRules {
     variable(name) {
       const field = fields.findIndex((f) => f.name === name);
       if (field >= 0) return { space: 'td', slot: field, narrow: fields[field]!.size <= 4 };
+      const state = GUEST_STATE.indexOf(name as (typeof GUEST_STATE)[number]);
+      if (state >= 0) return { space: 'guest', slot: state, narrow: true };
       const slot = host.findIndex((v) => v.name === name);
       return slot < 0 ? undefined : { space: 'host', slot, narrow: host[slot]!.code.narrow };
     },
@@ -132,13 +146,14 @@ export function compileRules(document: RulesDocument): CompiledRules {
     const leaf = number(e.leaf, 'leaf');
     const subleaf = subleafOf(e);
     const where = `cpuid ${e.leaf}${e.subleaf === undefined ? '' : `.${e.subleaf}`}`;
-    const set = Object.entries(e.set ?? {}).map(([field, text]) => {
-      const [, register, high, low] = FIELD.exec(field) ?? [];
-      if (register === undefined) throw new RulesError(`'${field}' is not a field such as eax[15:8]`, where);
-      const [top, shift] = [Number(high ?? 31), Number(low ?? high ?? 0)];
-      const slot = position * 4 + REGISTERS.indexOf(register as (typeof REGISTERS)[number]);
-      return { slot, shift, mask: 2 ** (top - shift + 1) - 1, value: code(text, `${where}.${field}`) };
-    });
+    const calculated = (list: Record<string, string> | undefined): FieldCode[] =>
+      Object.entries(list ?? {}).map(([field, text]) => {
+        const [, register, high, low] = FIELD.exec(field) ?? [];
+        if (register === undefined) throw new RulesError(`'${field}' is not a field such as eax[15:8]`, where);
+        const [top, shift] = [Number(high ?? 31), Number(low ?? high ?? 0)];
+        const slot = position * 4 + REGISTERS.indexOf(register as (typeof REGISTERS)[number]);
+        return { slot, shift, mask: 2 ** (top - shift + 1) - 1, value: code(text, `${where}.${field}`) };
+      });
     const xfam = Object.entries(e.xfam ?? {}).flatMap(([bits, cleared]) =>
       bits.split(' ').map((bit) => ({ bit: number(bit, where), masks: masks(cleared, `${where}.xfam`) })),
     );
@@ -157,9 +172,11 @@ export function compileRules(document: RulesDocument): CompiledRules {
       allowed: masks(e.allowed, where),
       xfam,
       only: e.only === undefined ? undefined : truth(code(e.only, `${where}.only`)),
-      set,
+      set: calculated(e.set),
       boot: (e.boot ?? []).map((r) => requirement(r, `${where}.boot`)),
       checks: (e.checks ?? []).map((r) => requirement(r, `${where}.checks`)),
+      ve: e.ve === undefined ? undefined : truth(code(e.ve, `${where}.ve`)),
+      guest: calculated(e.guest),
     };
   }
 
@@ -184,6 +201,8 @@ export function compileRules(document: RulesDocument): CompiledRules {
     tdcs: named(document.tdcs, 'tdcs'),
     cpuidFlags: named(document.cpuidFlags, 'cpuidFlags'),
     topology: topology(document.topology, find),
+    lastLeaf: number(document.guest.lastLeaf, 'guest.lastLeaf'),
+    lastExtendedLeaf: code(document.guest.lastExtendedLeaf, 'guest.lastExtendedLeaf'),
     find,
   };
 }

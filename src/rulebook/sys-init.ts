@@ -198,12 +198,6 @@ export const SYS_INIT_RULES = rules({
     what: 'CPUID is the same on all logical processors in the bits that matter; RCX names the leaf',
     fix: 'Update the microcode of all processors',
   },
-  'module.sys-lp-init.package': {
-    source: 'tdh_sys_lp_init.c compare_cpuid_configuration: MAX_PKGS',
-    status: 'TDX_INVALID_PKG_ID',
-    what: 'There are at most 8 packages',
-    fix: 'Use a host with fewer packages',
-  },
   'module.sys-config.hkid': {
     source: 'tdh_sys_config.c: is_private_hkid',
     status: 'TDX_OPERAND_INVALID',

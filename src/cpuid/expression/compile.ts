@@ -16,7 +16,7 @@ export interface Code {
 export interface Names {
   /** Position of a CPUID entry in the compiled document, times four. */
   registers(of: RegisterExpr): number | undefined;
-  variable(name: string): { space: 'td' | 'host'; slot: number; narrow: boolean } | undefined;
+  variable(name: string): { space: 'td' | 'host' | 'guest'; slot: number; narrow: boolean } | undefined;
   /** Number of a named bit, such as `attributes.PKS`. */
   bit(name: string, member: string): number | undefined;
 }
@@ -189,7 +189,8 @@ export function compileExpression(expr: Expr, names: Names, where: string): Code
   const name = (text: string): Code => {
     const found = names.variable(text);
     if (!found) throw new RulesError(`'${text}' is not defined`, where);
-    return variable(found.space, found.slot, found.narrow);
+    const { space, slot } = found;
+    return space === 'guest' ? narrow((s) => s.guest[slot]!) : variable(space, slot, found.narrow);
   };
   const member = (of: string, text: string): Code => {
     if (of === 'sys') return narrow((s) => s.host.sys(text));

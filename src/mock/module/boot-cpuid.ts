@@ -5,7 +5,6 @@ import { TopologyScan } from './boot-topology.js';
 
 const LAST_BASE_LEAF_AT_LEAST = 0x1f;
 const LAST_EXTENDED_LEAF_AT_LEAST = 0x8000_0008;
-const MAX_PKGS = 8;
 
 /** Samples native CPUID entry by entry, with the requirements of each (tdh_sys_init.c check_cpuid_configurations). */
 export function sampleCpuid(host: Host): BootRefusal | undefined {
@@ -35,7 +34,7 @@ export function sampleCpuid(host: Host): BootRefusal | undefined {
 
 /**
  * What TDH.SYS.LP.INIT compares on the one processor that there is: only CPUID(1).EAX can differ from what was sampled,
- * because the firmware gave it, and the package number must fit (tdh_sys_lp_init.c compare_cpuid_configuration).
+ * because the firmware gave that (tdh_sys_lp_init.c compare_cpuid_configuration).
  */
 export function compareCpuid(host: Host): BootRefusal | undefined {
   const { entries } = host.rules;
@@ -46,9 +45,6 @@ export function compareCpuid(host: Host): BootRefusal | undefined {
     const now = host.read(leaf, subleaf);
     const differs = now.some((value, r) => ((value ^ host.native[i * 4 + r]!) & same[r]!) !== 0);
     if (differs) return { rule: 'module.sys-lp-init.cpuid-same', rcx: id };
-    if (leaf !== 0x1f || subleaf !== 0) continue;
-    const pkg = now[3] >>> TopologyScan.packageShift(host);
-    if (pkg >= MAX_PKGS) return { rule: 'module.sys-lp-init.package', details: pkg };
   }
   return undefined;
 }

@@ -44,15 +44,4 @@ export class TopologyScan {
     if (sharing >>> ((this.#shift - 1) & 31) !== 1) return { rule: 'module.sys-init.wbinvd-scope' };
     return undefined;
   }
-
-  /** Bits of an x2APIC id below the package number: the shift of the last level. */
-  static packageShift(host: Host): number {
-    let shift = 0;
-    for (let subleaf = 0; subleaf < LEVEL_MAX; subleaf++) {
-      const [eax, , ecx] = host.read(0x1f, subleaf);
-      if (levelType(ecx) === 0) break;
-      shift = shiftCount(eax);
-    }
-    return shift;
-  }
 }

@@ -4,7 +4,7 @@ import type { ModuleBoot } from './boot.js';
 import { ruleStatus } from './boot-status.js';
 import { type TdConfiguration, tdConfigurationOf } from './td-params.js';
 
-export type { TdConfiguration, VirtualCpuid } from './td-params.js';
+export { findVirtualCpuid, type TdConfiguration, type VirtualCpuid } from './td-params.js';
 
 export const TD_PARAMS_SIZE = 1024;
 

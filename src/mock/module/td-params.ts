@@ -41,6 +41,8 @@ export interface TdConfiguration {
   cpuidFlags: readonly string[];
   /** By leaf, then sub-leaf. */
   cpuid: readonly VirtualCpuid[];
+  /** The same registers in the order of the rules document, four an entry: what guestCpuid() takes. */
+  registers: Uint32Array;
   /** 48 bytes each. */
   mrConfigId: Uint8Array;
   mrOwner: Uint8Array;
@@ -78,8 +80,16 @@ export function tdConfigurationOf(host: Host, tdParams: Uint8Array): TdConfigura
       const [eax = 0, ebx = 0, ecx = 0, edx = 0] = scope.virtual.subarray(i * 4, i * 4 + 4);
       return { leaf, subleaf, valid: !faulting, eax, ebx, ecx, edx };
     }),
+    registers: scope.virtual.slice(),
     mrConfigId: blob('mrconfigid'),
     mrOwner: blob('mrowner'),
     mrOwnerConfig: blob('mrownerconfig'),
   };
 }
+
+/**
+ * The CPUID value of a TD that metadata (TDH.MNG.RD of CPUID_VALUES) names by leaf and sub-leaf, null for the flag
+ * SUBLEAF_NA: an entry without sub-leaves answers to any sub-leaf, one with them only to its own.
+ */
+export const findVirtualCpuid = (td: TdConfiguration, leaf: number, subleaf: number | null): VirtualCpuid | undefined =>
+  td.cpuid.find((row) => row.leaf === leaf && (row.subleaf === null || row.subleaf === subleaf));
