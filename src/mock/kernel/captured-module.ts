@@ -1,5 +1,5 @@
-import type { TdxCapabilities } from '../../kvm/vm.js';
 import { tdxStatus } from '../../kvm/status.js';
+import type { TdxCapabilities } from '../../kvm/vm.js';
 import type { ModuleBoot } from '../module/boot.js';
 import type { InitTd } from '../module/module-state.js';
 import type { CpuidConfig } from './tdx-host.js';
@@ -38,7 +38,13 @@ export function capturedInitTd(initTd: InitTd, boot: ModuleBoot, capabilities: T
   return (tdParams, tdcxPages) => {
     const params = tdParams.slice();
     const view = new DataView(params.buffer);
-    const extra: { leaf: number; subleaf: number | null; register: (typeof REGISTERS)[number]; bits: number; mask: number }[] = [];
+    const extra: {
+      leaf: number;
+      subleaf: number | null;
+      register: (typeof REGISTERS)[number];
+      bits: number;
+      mask: number;
+    }[] = [];
     for (const { row, rules } of rows) {
       for (const [i, register] of REGISTERS.entries()) {
         const at = CPUID_CONFIG + 16 * row.slot! + 4 * i;

@@ -28,7 +28,13 @@ export function supportedCpuid(platform: Platform): CpuidEntry[] {
   const found: CpuidEntry[] = [];
   for (let leaf = 0; leaf <= basic; leaf++) found.push(...make.leaf(leaf));
   found.push(
-    { ...read(0x4000_0000), eax: 0x4000_0001, ebx: signature('KVMK'), ecx: signature('VMKV'), edx: signature('M\0\0\0') },
+    {
+      ...read(0x4000_0000),
+      eax: 0x4000_0001,
+      ebx: signature('KVMK'),
+      ecx: signature('VMKV'),
+      edx: signature('M\0\0\0'),
+    },
     { ...read(0x4000_0001), eax: KVM_FEATURES, ebx: 0, ecx: 0, edx: 0 },
   );
   for (let leaf = 0x8000_0000; leaf <= extended; leaf++) found.push(...make.leaf(leaf));
