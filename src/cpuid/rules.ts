@@ -43,6 +43,7 @@ export interface CompiledEntry {
   /** Bits that clearing one XFAM bit clears. */
   xfam: readonly { bit: number; masks: Masks }[];
   only: Test | undefined;
+  present: Test | undefined;
   /** In order. */
   set: readonly FieldCode[];
   boot: readonly CompiledRequirement[];
@@ -203,6 +204,7 @@ export function compileRules(document: RulesDocument): CompiledRules {
       allowed: masks(e.allowed, where),
       xfam,
       only: e.only === undefined ? undefined : truth(code(e.only, `${where}.only`)),
+      present: e.present === undefined ? undefined : truth(code(e.present, `${where}.present`)),
       set: calculated(e.set),
       boot: (e.boot ?? []).map((r) => requirement(r, `${where}.boot`)),
       checks: (e.checks ?? []).map((r) => requirement(r, `${where}.checks`)),

@@ -61,6 +61,12 @@ export const SYS_INIT_RULES = rules({
     what: 'CPUID(0xA) has version 5 or newer and at most 7 fixed-function counters',
     fix: processor,
   },
+  'module.sys-init.cpuid-perfmon-sub-leaf': {
+    source: 'tdh_sys_init.c check_cpuid_configurations, 1.5.25: leaf 0x23',
+    status: cpuid,
+    what: 'Sub-leaves of CPUID(0x23) that its sub-leaf 0 does not announce are zeros',
+    fix: processor,
+  },
   'module.sys-init.cpuid-address-width': {
     source: 'tdh_sys_init.c check_cpuid_configurations: leaf 0x80000008',
     status: cpuid,
@@ -97,6 +103,12 @@ export const SYS_INIT_RULES = rules({
     source: 'tdh_sys_init.c check_cpuid_configurations: leaf 0x1F',
     status: 'TDX_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED',
     what: 'The level types of CPUID(0x1F) ascend',
+    fix: processor,
+  },
+  'module.sys-init.topology-sub-leaf': {
+    source: 'tdh_sys_init.c check_cpuid_configurations, 1.5.25: leaf 0x1F',
+    status: 'TDX_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED',
+    what: 'CPUID(0x1F).ECX[7:0] is the number of the sub-leaf, in unused ones too',
     fix: processor,
   },
   'module.sys-init.topology-core': {

@@ -9,6 +9,7 @@ const RANGE_BITS = 0x000f_ffff_ffff_f000n;
 
 const FEATURES0_TOPOLOGY_ENUM = 1n << 20n;
 const FEATURES0_MAXPA_VIRT = 1n << 27n;
+const FEATURES0_VE_REDUCTION = 1n << 30n;
 
 const msr = (platform: Platform, index: number): bigint => BigInt(platform.msr[`0x${index.toString(16)}`] ?? 0);
 
@@ -43,12 +44,19 @@ export function factsOf({ rules, platform, nativeFms, tscHz, maxPa, keyIds, sysI
     platformFms: nativeFms,
     nativeTscFrequency: Number(tscHz),
     cpuidLookup: cpuidLookup(rules),
-    features: featuresOf(sysInfo),
+    features: featuresOf({ rules, sysInfo }),
   };
 }
 
-/** What TDX_FEATURES0 says of the leaves. */
-export const featuresOf = ({ tdxFeatures0 }: ModuleBoot['sysInfo']): ModuleFeatures => ({
-  vpInitVersion: tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
-  virtualMaxPa: (tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
-});
+/** What TDX_FEATURES0 and the rules document say of the leaves. */
+export function featuresOf({ rules, sysInfo }: Pick<ModuleBoot, 'rules' | 'sysInfo'>): ModuleFeatures {
+  const { tdxFeatures0 } = sysInfo;
+  const { refusedVcpusCount = false, unlistedCpuid } = rules.document.seamcalls ?? {};
+  return {
+    vpInitVersion: tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
+    virtualMaxPa: (tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
+    veReduction: (tdxFeatures0 & FEATURES0_VE_REDUCTION) !== 0n,
+    refusedVcpusCount,
+    unlistedCpuidReadable: unlistedCpuid === 'not-readable',
+  };
+}

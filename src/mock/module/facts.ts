@@ -38,4 +38,10 @@ export interface ModuleFeatures {
   readonly vpInitVersion: 0 | 1;
   /** TDCS has VIRT_MAXPA, and it limits private GPAs (TDX_FEATURES0.MAXPA_VIRT). */
   readonly virtualMaxPa: boolean;
+  /** TDCS has what a guest that reduces #VEs needs (TDX_FEATURES0.VE_REDUCTION). */
+  readonly veReduction: boolean;
+  /** A VCPU that TDH.VP.INIT refuses for its x2APIC id stays counted in NUM_VCPUS. */
+  readonly refusedVcpusCount: boolean;
+  /** CPUID_VALUES of a leaf or sub-leaf without an entry is a field, if not a readable one. */
+  readonly unlistedCpuidReadable: boolean;
 }
