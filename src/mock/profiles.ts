@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { CpuidEntry } from '../kvm/cpuid.js';
 import type { TdxCapabilities } from '../kvm/vm.js';
-import type { Fault } from './faults.js';
+import { type Fault, FaultError, Faults } from './faults.js';
 import type { Platform } from './platform.js';
 import { completePlatform } from './profile-platform.js';
 import { Checked, ProfileError } from './profile-values.js';
@@ -146,8 +146,18 @@ function parseProfile(document: unknown, where: string): Profile {
   const supported = root.optional('supportedCpuid');
   if (supported) profile.supportedCpuid = supported.list().map(parseEntry);
   const faults = root.optional('faults');
-  if (faults) profile.faults = faults.list().map((fault) => fault.object().value as unknown as Fault);
+  if (faults) profile.faults = parseFaults(faults, `${where}: faults`);
   return profile;
+}
+
+function parseFaults(list: Checked, where: string): Fault[] {
+  const faults = list.list().map((fault) => fault.object().value as unknown as Fault);
+  try {
+    new Faults(faults, where);
+    return faults;
+  } catch (error) {
+    throw error instanceof FaultError ? new ProfileError(error.message) : error;
+  }
 }
 
 function parseKernel(kernel: Checked): ProfileKernel {

@@ -1,9 +1,12 @@
 import { bundledVersions, loadRules, NativeCpuid } from '../../cpuid/index.js';
 import { decodeTdxStatus } from '../../kvm/status.js';
 import { type BootResult, bootModule, type ModuleBoot } from '../module/boot.js';
+import { initTd } from '../module/mng-init.js';
 import { TdxModule } from '../module/module.js';
+import type { InitTd } from '../module/module-state.js';
 import type { Platform } from '../platform.js';
 import type { Profile } from '../profiles.js';
+import { capturedConfig, capturedInitTd } from './captured-module.js';
 import { PhysicalMemory } from './physical-memory.js';
 import type { KeyedAddress } from './seamcalls.js';
 import type { TdxHost, TdxSysInfo } from './tdx-host.js';
@@ -88,23 +91,24 @@ export function bootTdx(profile: Profile): TdxBoot {
 }
 
 function tdxHost(boot: ModuleBoot, profile: Profile, memory: PhysicalMemory): TdxHost {
+  const { capabilities } = profile;
+  const byRules: InitTd = (params, pages) => initTd(boot, params, pages);
   const xcr0 = new NativeCpuid(profile.platform.cpuid).read(0xd, 0);
   const host: TdxHost = {
-    module: new TdxModule({ boot, memory }),
+    module: new TdxModule(
+      capabilities ? { boot, memory, initTd: capturedInitTd(byRules, boot, capabilities) } : { boot, memory },
+    ),
     sysInfo: sysInfoOf(boot, profile),
     supportedXfam: (BigInt(xcr0[0]) | (BigInt(xcr0[3]) << 32n)) & KVM_SUPPORTED_XCR0,
   };
-  if (profile.capabilities) host.captured = profile.capabilities;
+  if (capabilities) host.captured = capabilities;
   return host;
 }
 
 /** What the kernel reads from the module. Where a host was captured, its list of configurable leaves wins. */
-function sysInfoOf({ sysInfo }: ModuleBoot, { capabilities }: Profile): TdxSysInfo {
+function sysInfoOf(boot: ModuleBoot, { capabilities }: Profile): TdxSysInfo {
+  const { sysInfo } = boot;
   const { tdxFeatures0, attributesFixed0, attributesFixed1, xfamFixed0, xfamFixed1, maxVcpusPerTd } = sysInfo;
-  const captured = capabilities?.cpuid.map(({ function: leaf, index, eax, ebx, ecx, edx }) => {
-    const known = sysInfo.cpuidConfig.find((row) => row.leaf === leaf && (row.subleaf ?? 0) === index);
-    return { leaf, subleaf: known ? known.subleaf : index, eax, ebx, ecx, edx };
-  });
   return {
     tdxFeatures0,
     attributesFixed0,
@@ -114,6 +118,6 @@ function sysInfoOf({ sysInfo }: ModuleBoot, { capabilities }: Profile): TdxSysIn
     maxVcpusPerTd,
     tdcsPages: TDCS_PAGES,
     tdvpsPages: TDVPS_PAGES,
-    cpuidConfig: captured ?? sysInfo.cpuidConfig,
+    cpuidConfig: capabilities ? capturedConfig(boot, capabilities) : sysInfo.cpuidConfig,
   };
 }
