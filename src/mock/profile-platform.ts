@@ -14,9 +14,11 @@ const nearest = (platform: Pick<Platform, 'cpuid'>): Platform => {
   return all.find((other) => model(other) === model(platform)) ?? loadPlatform('spr');
 };
 
+let known: string[] | undefined;
+
 /** The rules document for a module version: its own, or the newest where the version is unknown. */
 export function rulesVersion(version: string | undefined): string {
-  const known = bundledVersions();
+  known ??= bundledVersions();
   return version !== undefined && known.includes(version) ? version : known.at(-1)!;
 }
 
