@@ -1,10 +1,11 @@
-import { bundledVersions, loadRules, NativeCpuid } from '../../cpuid/index.js';
+import { loadRules, NativeCpuid } from '../../cpuid/index.js';
 import { decodeTdxStatus } from '../../kvm/status.js';
 import { type BootResult, bootModule, type ModuleBoot } from '../module/boot.js';
 import { initTd } from '../module/mng-init.js';
 import { TdxModule } from '../module/module.js';
 import type { InitTd } from '../module/module-state.js';
 import type { Platform } from '../platform.js';
+import { rulesVersion } from '../profile-platform.js';
 import type { Profile } from '../profiles.js';
 import { capturedConfig, capturedInitTd } from './captured-module.js';
 import { PhysicalMemory } from './physical-memory.js';
@@ -55,12 +56,6 @@ function bootOnce(version: string, platform: Platform): BootResult {
     ofPlatform.set(version, result);
   }
   return result;
-}
-
-/** The rules document for a module version: its own, or the newest where the version is unknown. */
-export function rulesVersion(version: string | undefined): string {
-  const known = bundledVersions();
-  return version !== undefined && known.includes(version) ? version : known.at(-1)!;
 }
 
 /** Starts the profile's TDX module on its platform, as the core kernel does before KVM is loaded. */

@@ -92,10 +92,13 @@ const answers: Readonly<Record<number, Answer>> = {
   [KVM_CAP.VM_TYPES]: (host) => host.vmTypes,
 };
 
-/** KVM_CHECK_EXTENSION, on `/dev/kvm` or on a VM. What a captured host reported wins on `/dev/kvm`. */
+/**
+ * KVM_CHECK_EXTENSION, on `/dev/kvm` or on a VM. What a captured host reported on `/dev/kvm` wins, also on a VM where the
+ * answer is the same for all.
+ */
 export function checkExtension(host: MockHost, vm: Vm | undefined, capability: number): number {
-  const captured = vm ? undefined : host.capturedExtension(capability);
-  if (captured !== undefined) return captured;
   const answer = answers[capability] ?? 0;
+  const { checkExtension: captured } = host.profile.kernel;
+  if (captured && (!vm || typeof answer === 'number')) return captured[capability] ?? 0;
   return typeof answer === 'number' ? answer : answer(host, vm);
 }

@@ -91,11 +91,6 @@ export class MockHost {
     return this.faults.during('KVM_CHECK_EXTENSION', () => checkExtension(this, undefined, capability));
   }
 
-  /** KVM_CHECK_EXTENSION on `/dev/kvm` as a captured host answered it. */
-  capturedExtension(capability: number): number | undefined {
-    return this.profile.kernel.checkExtension?.[capability];
-  }
-
   /** KVM_GET_SUPPORTED_CPUID. */
   supportedCpuid(): CpuidEntry[] {
     return this.profile.supportedCpuid?.map((entry) => ({ ...entry })) ?? supportedCpuid(this.profile.platform);
