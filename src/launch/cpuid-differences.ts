@@ -1,6 +1,5 @@
+import type { CpuidRegister } from '../cpuid/names/table.js';
 import type { CpuidEntry } from '../kvm/index.js';
-
-export type CpuidRegister = 'eax' | 'ebx' | 'ecx' | 'edx';
 
 const REGISTERS: readonly CpuidRegister[] = ['eax', 'ebx', 'ecx', 'edx'];
 
