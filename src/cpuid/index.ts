@@ -3,7 +3,8 @@ export { evaluateCpuid, evaluateTd, loadTdParams, type Refusal } from './evaluat
 export { type BinaryOp, type Expr, REGISTERS, type Register, RulesError } from './expression/ast.js';
 export { parseExpression } from './expression/parse.js';
 export { type GuestState, guestCpuid } from './guest.js';
+export { type GuestFieldState, writeGuestField } from './guest-field.js';
 export { Host, type HostFacts, sampleHost } from './host.js';
 export { bundledVersions, loadRules } from './load.js';
 export { NativeCpuid, type NativeRow } from './native.js';
-export { type CompiledEntry, type CompiledRules, compileRules } from './rules.js';
+export { type CompiledEntry, type CompiledGuestField, type CompiledRules, compileRules } from './rules.js';
