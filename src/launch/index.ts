@@ -1,4 +1,5 @@
-export type { CpuidDifference, CpuidRegister } from './cpuid-differences.js';
+export type { CpuidRegister } from '../cpuid/names.js';
+export type { CpuidDifference } from './cpuid-differences.js';
 export { compareCpuid } from './cpuid-differences.js';
 export { TdLaunchError } from './errors.js';
 export type { LaunchStep } from './steps.js';

@@ -26,8 +26,10 @@ const order = (x: bigint, y: bigint): number => (x < y ? -1 : 1);
 
 /** Every function of the expression language: test/cpuid/partial.test.ts compares the names. */
 export const FUNCTIONS: Readonly<Record<string, Call>> = {
-  min: (_, [a, b]) => (most(a!) <= least(b!) ? a! : most(b!) <= least(a!) ? b! : calculate((x, y) => [x!, y!].sort(order)[0]!, a!, b!)),
-  max: (_, [a, b]) => (least(a!) >= most(b!) ? a! : least(b!) >= most(a!) ? b! : calculate((x, y) => [x!, y!].sort(order)[1]!, a!, b!)),
+  min: (_, [a, b]) =>
+    most(a!) <= least(b!) ? a! : most(b!) <= least(a!) ? b! : calculate((x, y) => [x!, y!].sort(order)[0]!, a!, b!),
+  max: (_, [a, b]) =>
+    least(a!) >= most(b!) ? a! : least(b!) >= most(a!) ? b! : calculate((x, y) => [x!, y!].sort(order)[1]!, a!, b!),
   muldiv: exactly('muldiv', 'arguments'),
   msr: ({ msr }, [index]) => (isKnown(index!) ? msr(Number(index!.value)) : openBits(U64, index!)),
   zeros: ({ zeros }, [from, to]) => zeros(Number(from!.value), Number(to!.value)),
