@@ -1,4 +1,15 @@
 // The public API. What is not exported here is private.
+export {
+  bundledVersions,
+  type CompiledRules,
+  compileRules,
+  type HostFacts,
+  loadRules,
+  type RulesDocument,
+  RulesError,
+} from './cpuid/index.js';
+export { CPUID_FEATURES, type CpuidFeature, findFeature } from './cpuid/names.js';
+export * from './cpuid/questions/index.js';
 export * from './image/index.js';
 export * from './kvm/index.js';
 export * from './launch/index.js';
