@@ -1,5 +1,5 @@
 export type { CpuidEntry, Registers, Requirement, RulesDocument } from './document.js';
-export { evaluateCpuid, evaluateTd, loadTdParams, type Refusal } from './evaluate.js';
+export { evaluateTd, loadTdParams, type Refusal } from './evaluate.js';
 export { type BinaryOp, type Expr, REGISTERS, type Register, RulesError } from './expression/ast.js';
 export { parseExpression } from './expression/parse.js';
 export { type GuestState, guestCpuid } from './guest.js';

@@ -129,11 +129,37 @@ function masks(registers: Registers | undefined, where: string, side: 0 | 1 = 0)
 
 const FIELD = /^(e[abcd]x)(?:\[(\d+)(?::(\d+))?\])?$/;
 
+/** Code and tests that are compiled when they are first used. */
+function deferredCode(make: () => Code): Code {
+  let made: Code | undefined;
+  const code = (): Code => {
+    made ??= make();
+    return made;
+  };
+  return {
+    get narrow() {
+      return code().narrow;
+    },
+    low: (scope) => code().low(scope),
+    wide: (scope) => code().wide(scope),
+  };
+}
+
+function deferredTest(make: () => Test): Test {
+  let made: Test | undefined;
+  return (scope) => {
+    made ??= make();
+    return made(scope);
+  };
+}
+
 /**
  * Compiles a rules document once for all its uses. Throws RulesError with the path in the document for anything that does
  * not make sense; once compiled, evaluation cannot fail.
+ * @param trusted for documents that tests have compiled whole: an expression is then compiled when it is first used, since
+ * starting a module needs few of them.
  */
-export function compileRules(document: RulesDocument): CompiledRules {
+export function compileRules(document: RulesDocument, { trusted = false } = {}): CompiledRules {
   const ordered = [...document.cpuid].sort((a, b) => a.index - b.index);
   const key = (leaf: number, subleaf: number | null): string => `${leaf}:${subleaf ?? '-'}`;
   const subleafOf = (e: CpuidEntry): number | null => (e.subleaf === undefined ? null : number(e.subleaf, 'subleaf'));
@@ -158,13 +184,17 @@ export function compileRules(document: RulesDocument): CompiledRules {
     },
     bit: (name, member) => document.names[name]?.[member],
   };
-  const code = (text: string, where: string): Code => compileExpression(parseExpression(text, where), names, where);
+  const compile = (text: string, where: string): Code => compileExpression(parseExpression(text, where), names, where);
+  const code = (text: string, where: string): Code =>
+    trusted ? deferredCode(() => compile(text, where)) : compile(text, where);
+  const test = (text: string, where: string): Test =>
+    trusted ? deferredTest(() => truth(compile(text, where))) : truth(compile(text, where));
   const named = (section: Record<string, string>, where: string): NamedCode[] =>
     Object.entries(section).map(([name, text]) => ({ name, code: code(text, `${where}.${name}`) }));
   const requirement = (r: Requirement, where: string): CompiledRequirement => ({
     rule: r.rule,
     text: r.require,
-    holds: truth(code(r.require, where)),
+    holds: test(r.require, where),
     details: r.details === undefined ? 0 : number(r.details, where),
     rcxIsLeaf: r.rcx === 'leaf',
   });
@@ -203,12 +233,12 @@ export function compileRules(document: RulesDocument): CompiledRules {
       configured: masks(e.configured, where),
       allowed: masks(e.allowed, where),
       xfam,
-      only: e.only === undefined ? undefined : truth(code(e.only, `${where}.only`)),
-      present: e.present === undefined ? undefined : truth(code(e.present, `${where}.present`)),
+      only: e.only === undefined ? undefined : test(e.only, `${where}.only`),
+      present: e.present === undefined ? undefined : test(e.present, `${where}.present`),
       set: calculated(e.set),
       boot: (e.boot ?? []).map((r) => requirement(r, `${where}.boot`)),
       checks: (e.checks ?? []).map((r) => requirement(r, `${where}.checks`)),
-      ve: e.ve === undefined ? undefined : truth(code(e.ve, `${where}.ve`)),
+      ve: e.ve === undefined ? undefined : test(e.ve, `${where}.ve`),
       guest: calculated(e.guest),
     };
   }
@@ -218,7 +248,7 @@ export function compileRules(document: RulesDocument): CompiledRules {
     return {
       leaves: leaves && new Set(leaves.map((leaf) => number(leaf, where))),
       fixed: fixed ?? false,
-      ve: ve === undefined ? undefined : truth(code(ve, `${where}.ve`)),
+      ve: ve === undefined ? undefined : test(ve, `${where}.ve`),
       registers: REGISTERS.map((name) => {
         const text = registers?.[name];
         return text === undefined ? undefined : code(text, `${where}.${name}`);

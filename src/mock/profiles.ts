@@ -46,7 +46,7 @@ export interface ProfileKernel {
   miscCgroupLimit?: number;
   /** Packages without an online CPU. */
   offlinePackages?: number;
-  /** KVM_CHECK_EXTENSION on `/dev/kvm` by capability number, of a captured host. */
+  /** KVM_CHECK_EXTENSION on `/dev/kvm` by capability number, of a captured host; those left out were 0. */
   checkExtension?: Readonly<Record<number, number>>;
 }
 
@@ -132,7 +132,7 @@ function parseProfile(document: unknown, where: string): Profile {
   if (root.field('schema').value !== 1) root.field('schema').fail('1, the version of the format');
   const origin = root.field('origin').oneOf(['synthetic', 'captured'] as const);
   const version = root.field('module').object().optional('version')?.text();
-  const platform = completePlatform(root.field('platform'), origin);
+  const platform = completePlatform(root.field('platform'), origin, version);
   const profile: Profile = {
     name: root.field('name').text(),
     description: [root.field('description').text(), platform.note].filter(Boolean).join(' '),
