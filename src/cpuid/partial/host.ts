@@ -1,4 +1,4 @@
-import { Host, type HostFacts } from '../host.js';
+import { Host, type HostFacts, sampleHost } from '../host.js';
 import type { CompiledRules } from '../rules.js';
 import { and, type Bits, known, not, or, U32, UNKNOWN } from './bits.js';
 import type { PartialScope } from './compile.js';
@@ -36,9 +36,7 @@ export class PartialHost {
     this.partial = partialRules(rules);
     const { cpuid } = knowledge;
     if (cpuid) {
-      this.exact = new Host(rules, { ...knowledge, cpuid });
-      for (let i = 0; i < rules.entries.length; i++) this.exact.sample(i);
-      this.exact.complete();
+      this.exact = sampleHost(rules, { ...knowledge, cpuid });
       this.native = Array.from(this.exact.native, (value) => known(BigInt(value)));
       if (!knowledge.msr) this.native = this.#withHiddenTsx(this.native);
     } else {
