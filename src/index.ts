@@ -15,18 +15,27 @@ export * from './kvm/index.js';
 export * from './launch/index.js';
 export * from './measure/index.js';
 export {
+  type CpuidEntryDocument,
   type Fault,
   FaultError,
+  type Faults,
   listProfiles,
   loadProfile,
   MockHost,
+  type MockHostOptions,
+  type MockHostStats,
   mockHostOf,
   mockMrtd,
   type Profile,
   type ProfileDocument,
   ProfileError,
+  type ProfileKernel,
+  type SeamcallArgs,
+  type SeamcallResult,
+  type SeamcallTrace,
 } from './mock/index.js';
-export { nativeStatus } from './native/index.js';
+export type { Platform, PlatformCpuidRow, PlatformSys } from './mock/platform.js';
+export { type NativeOptions, type NativeStatus, nativeStatus } from './native/index.js';
 export { type OpenOptions, openKvm } from './open.js';
 export { RULES, type Rule, type RuleId } from './rulebook/index.js';
 export * from './td/index.js';

@@ -44,7 +44,10 @@ export function showError(error: unknown): ShownError {
     return { exitCode: error.exitCode, text, json: { name: error.name, message: error.message } };
   }
   if (error instanceof Error && isAnswer(error)) {
-    return { exitCode: EXIT.no, text: error.message, json: errorFields(error) };
+    const text = /\(KVM_CREATE_VM\)/.test(error.message)
+      ? `${error.message}\ntdxctl host says what is missing.`
+      : error.message;
+    return { exitCode: EXIT.no, text, json: errorFields(error) };
   }
   const message = error instanceof Error ? error.message : String(error);
   const stack = process.env['TDXCTL_DEBUG'] && error instanceof Error ? error.stack : undefined;

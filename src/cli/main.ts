@@ -1,11 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { capabilitiesCommand } from './commands/capabilities.js';
-import { captureCommand } from './commands/capture.js';
-import { hostCommand } from './commands/host.js';
-import { launchCommand } from './commands/launch.js';
-import { measureCommand } from './commands/measure.js';
-import { validateCommand } from './commands/validate.js';
 import { EXIT, showError } from './errors.js';
 import { createOutput, type Output } from './output.js';
 
@@ -15,7 +9,21 @@ export type Handler<Args extends unknown[]> = (output: Output, ...args: Args) =>
 /** Ties a handler to commander's `action`. */
 export type Bind = <Args extends unknown[]>(handler: Handler<Args>) => (...args: Args) => Promise<void>;
 
-const COMMANDS = [hostCommand, capabilitiesCommand, captureCommand, validateCommand, measureCommand, launchCommand];
+// A start loads the command that it runs and no other: half of what starting costs is files.
+const COMMANDS: Readonly<Record<string, () => Promise<(bind: Bind) => Command>>> = {
+  host: async () => (await import('./commands/host.js')).hostCommand,
+  capabilities: async () => (await import('./commands/capabilities.js')).capabilitiesCommand,
+  capture: async () => (await import('./commands/capture.js')).captureCommand,
+  validate: async () => (await import('./commands/validate.js')).validateCommand,
+  measure: async () => (await import('./commands/measure.js')).measureCommand,
+  launch: async () => (await import('./commands/launch.js')).launchCommand,
+};
+
+/** The command that `argv` begins with, or all of them where it begins with none. */
+function loadCommands([first = '']: readonly string[]) {
+  const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+  return Promise.all((only ? [only] : Object.values(COMMANDS)).map((load) => load()));
+}
 
 const version = (): string =>
   (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -41,7 +49,7 @@ export async function main(argv: string[]): Promise<number> {
       'after',
       '\nWhere KVM offers no TDs, everything runs on a model and says so.\nExit codes: 0 done, 1 the answer is no, 2 wrong use.',
     );
-  for (const command of COMMANDS) program.addCommand(command(bind));
+  for (const command of await loadCommands(argv)) program.addCommand(command(bind));
   for (const command of [program, ...program.commands]) {
     const path = command === program ? 'tdxctl' : `tdxctl ${command.name()}`;
     command.exitOverride();

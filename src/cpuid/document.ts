@@ -77,6 +77,32 @@ export interface GuestSection {
   lastLeaf: string;
   /** An expression. */
   lastExtendedLeaf: string;
+  /** (Leaf, sub-leaf) pairs without an entry; the first that has the leaf counts. One that none has gives a #VE. */
+  unlisted?: UnlistedCpuid[];
+  /** Fields of the TD that its guest writes with TDG.VM.WR and that its CPUID depends on, by name. */
+  fields?: Record<string, GuestField>;
+}
+
+export interface UnlistedCpuid {
+  /** Left out: any leaf. */
+  leaves?: string[];
+  /** The host reads 0 for these leaves (TDH.MNG.RD), with and without a sub-leaf, where there is no entry. */
+  fixed?: boolean;
+  /** CPUID gives the guest a #VE while this holds; left out, never. */
+  ve?: string;
+  /** Values as expressions, in which `subleaf` is ECX; a register left out is 0. */
+  registers?: Registers;
+}
+
+export interface GuestField {
+  /** Field id. */
+  id: string;
+  /** Bits that a guest may write. */
+  writable: string;
+  /** What TDG.VM.WR requires of `written`, the new value. */
+  checks?: Requirement[];
+  /** What is stored where it is not just `written`. */
+  stored?: string;
 }
 
 /** EAX, EBX, ECX, EDX; left out, 0. */

@@ -58,7 +58,7 @@ export class Host {
       high: new Uint32Array(rules.fields.length),
       virtual: new Uint32Array(registers),
       config: new Uint32Array(registers),
-      guest: new Uint32Array(GUEST_STATE.length),
+      guest: { low: new Uint32Array(GUEST_STATE.length), high: new Uint32Array(GUEST_STATE.length) },
       params: new Uint8Array(0),
     };
   }

@@ -72,6 +72,12 @@ describe.each(bundledVersions())('the rules document of %s', (version) => {
   });
 });
 
+describe('a bundled rules document', () => {
+  it.each(bundledVersions())('%s compiles whole, which loadRules() relies on', (version) => {
+    expect(compileRules(document(version)).module).toBe(version);
+  });
+});
+
 describe('a rules document that is wrong', () => {
   const broken = (change: (d: RulesDocument) => void): (() => unknown) => {
     const wrong = structuredClone(document('1.5.06'));

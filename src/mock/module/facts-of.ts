@@ -1,6 +1,6 @@
 import type { Platform } from '../platform.js';
 import type { ModuleBoot } from './boot.js';
-import type { ModuleFacts, PhysicalRange } from './facts.js';
+import type { ModuleFacts, ModuleFeatures, PhysicalRange } from './facts.js';
 
 const MSR_SEAMRR_BASE = 0x1400;
 const MSR_SEAMRR_MASK = 0x1401;
@@ -43,9 +43,12 @@ export function factsOf({ rules, platform, nativeFms, tscHz, maxPa, keyIds, sysI
     platformFms: nativeFms,
     nativeTscFrequency: Number(tscHz),
     cpuidLookup: cpuidLookup(rules),
-    features: {
-      vpInitVersion: sysInfo.tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
-      virtualMaxPa: (sysInfo.tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
-    },
+    features: featuresOf(sysInfo),
   };
 }
+
+/** What TDX_FEATURES0 says of the leaves. */
+export const featuresOf = ({ tdxFeatures0 }: ModuleBoot['sysInfo']): ModuleFeatures => ({
+  vpInitVersion: tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
+  virtualMaxPa: (tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
+});

@@ -1,7 +1,7 @@
 import type { Call } from './call.js';
+import type { ModuleFeatures } from './facts.js';
 import { MAXPA_FIELDS, TD_FIELDS, TOPOLOGY_FIELDS } from './fields-td.js';
 import { type FieldRow, parseFields } from './metadata.js';
-import type { ModuleState } from './module-state.js';
 import { refuse } from './refusal.js';
 import { architecturalEntry } from './sept.js';
 import type { Td } from './td.js';
@@ -10,8 +10,7 @@ import type { TdConfiguration, VirtualCpuid } from './td-params.js';
 const tables = new Map<string, FieldRow[]>();
 
 /** The TDR and TDCS fields of this module. */
-export function tdFields(state: ModuleState): readonly FieldRow[] {
-  const { vpInitVersion, virtualMaxPa } = state.facts.features;
+export function tdFields({ vpInitVersion, virtualMaxPa }: ModuleFeatures): readonly FieldRow[] {
   const text = [TD_FIELDS, vpInitVersion > 0 ? TOPOLOGY_FIELDS : '', virtualMaxPa ? MAXPA_FIELDS : ''].join('');
   let rows = tables.get(text);
   if (!rows) {
