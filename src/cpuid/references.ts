@@ -17,7 +17,7 @@ export interface References {
 export function referencesOf(expr: Expr, bit: (name: string, member: string) => number | undefined): References {
   const found: References = { names: new Map(), guest: new Map(), registers: [], functions: new Set() };
   const note = (name: string, mask: bigint): void => {
-    const guest = (GUEST_STATE as readonly string[]).includes(name);
+    const guest = GUEST_STATE.some((state) => state.name === name);
     const map = guest ? found.guest : found.names;
     map.set(name, (map.get(name) ?? 0n) | mask);
   };

@@ -1,4 +1,4 @@
-export type { CpuidRegister } from '../cpuid/names/table.js';
+export type { CpuidRegister } from '../cpuid/names.js';
 export type { CpuidBits } from './cpuid-atoms.js';
 export type { CpuidDifference } from './cpuid-differences.js';
 export { compareCpuid } from './cpuid-differences.js';

