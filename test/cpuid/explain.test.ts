@@ -50,7 +50,7 @@ describe('advice of explain', () => {
     expect(hle.advice[0]!.why).toContain('kvm.init-vm.tsx-waitpkg');
     expect(explainCpuid(profileHost('spr-1.5.06'), 'SSE2').advice[1]).toMatchObject({
       answer: 'no',
-      why: 'as the processor has it: 1',
+      why: 'as the processor has it',
     });
   });
 

@@ -6,11 +6,11 @@ import { findFeature } from '../names.js';
 import { type BitKind, describeExpression } from '../origin.js';
 import type { CompiledRules } from '../rules.js';
 import { type MovedBits, movedBits } from './compare.js';
-import { knobsFor } from './cone.js';
+import { type Bit, knobsFor } from './cone.js';
 import { evaluateCpuid } from './evaluate.js';
 import type { BitValue, CpuidEvaluation } from './evaluation.js';
 import type { CpuidHost } from './host.js';
-import { knobKey, turnText } from './knobs.js';
+import { knobKey, type Turn, turnText } from './knobs.js';
 import { partialHost } from './knowledge.js';
 import { type BitPlace, parsePlace } from './place.js';
 import { outcome, reach, turned } from './reach.js';
@@ -18,15 +18,18 @@ import { outcome, reach, turned } from './reach.js';
 /** How to get a value. */
 export interface Advice {
   value: 0 | 1;
-  /** `so`: the configuration has it already; `change`: with the changes; `no`: nothing that a TD's owner sets gives it. */
-  answer: 'so' | 'change' | 'no';
+  /**
+   * `so`: the configuration has it already; `change`: with the changes; `depends`: with the changes, if what is not known of
+   * the host allows it; `no`: nothing that a TD's owner sets gives it.
+   */
+  answer: 'so' | 'change' | 'depends' | 'no';
   /** What to change, a sentence each. */
   changes: readonly string[];
   /** The changed configuration. */
   config?: TdConfig;
   /** Other bits that change with it. */
   moves: readonly MovedBits[];
-  /** Of `no`: why not. */
+  /** Of `no`: why not. Of `depends`: on what. */
   why?: string;
 }
 
@@ -92,6 +95,21 @@ function whyNot(host: CpuidHost & { rules: CompiledRules }, config: TdConfig, pl
   return `${found?.reason ?? 'CPUID gives a #VE for this leaf'}${denied}`;
 }
 
+/** What to ask for where only the host itself can tell whether it comes true. */
+function depends(
+  host: CpuidHost & { rules: CompiledRules },
+  start: CpuidEvaluation,
+  bit: Bit,
+  value: 0 | 1,
+): Advice | undefined {
+  const turns = knobsFor(partialHost(host), [bit]).map((knob): Turn => ({ knob, to: value }));
+  const { evaluation, config } = turned(host, start.config, start, turns);
+  const found = evaluation.bit(bit.leaf, bit.subleaf, bit.register, bit.bit);
+  if (evaluation.accepted === false || outcome(evaluation, bit) !== 'unknown') return undefined;
+  const changes = [...new Set(turns.map(turnText))];
+  return { value, answer: 'depends', changes, config, moves: [], why: found!.reason };
+}
+
 function advise(
   host: CpuidHost & { rules: CompiledRules },
   start: CpuidEvaluation,
@@ -102,6 +120,8 @@ function advise(
   const bit = { leaf, subleaf, register, bit: low };
   const [best] = reach(host, start.config, [{ ...bit, value }]);
   if (!best) {
+    const maybe = depends(host, start, bit, value);
+    if (maybe) return maybe;
     const why = whyNot(host, start.config, place, value);
     return { value, answer: 'no', changes: [], moves: [], why };
   }

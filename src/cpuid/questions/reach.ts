@@ -78,7 +78,12 @@ export function reach(
   const start = evaluateCpuid(host, config);
   if (start.accepted !== false && holds(start, wishes)) return [{ turns: [], config, evaluation: start }];
   const knobs = knobsFor(partialHost(host), wishes);
-  const turns = distinct(knobs.map((knob) => ({ knob, to: position(start, knob) ? 0 : 1 }) as Turn));
+  // Where the defaults are not known, saying what they may be already is a turn too.
+  const open = host.facts === undefined && host.platform?.cpuid === undefined;
+  const turns = distinct(knobs).flatMap((knob): Turn[] => {
+    const other: Turn = { knob, to: position(start, knob) ? 0 : 1 };
+    return open ? [other, { knob, to: other.to ? 0 : 1 }] : [other];
+  });
   let tries = 0;
   for (let size = 1; size <= Math.min(MOST_TURNS, turns.length); size++) {
     const found: Reached[] = [];
@@ -92,13 +97,13 @@ export function reach(
   return [];
 }
 
-/** Turns of XFAM bits that go together are one. */
-function distinct(turns: readonly Turn[]): Turn[] {
+/** XFAM bits that go together are one knob. */
+function distinct(knobs: readonly Knob[]): Knob[] {
   const GROUP: Readonly<Record<number, number>> = { 6: 5, 7: 5, 12: 11, 18: 17 };
-  const byKey = new Map<string, Turn>();
-  for (const { knob, to } of turns) {
+  const byKey = new Map<string, Knob>();
+  for (const knob of knobs) {
     const one: Knob = knob.kind === 'xfam' ? { kind: 'xfam', bit: GROUP[knob.bit] ?? knob.bit } : knob;
-    byKey.set(knobKey(one), { knob: one, to });
+    byKey.set(knobKey(one), one);
   }
   return [...byKey.values()];
 }
