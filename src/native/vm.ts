@@ -59,6 +59,8 @@ export class NativeVm implements KvmVm {
   readonly #handle: VmHandle;
   /** Held, because a collected system closes its VMs. */
   readonly parent: object;
+  /** Held until the VM closes: a vCPU and a guest_memfd are parts of it, whether or not the caller keeps them. */
+  readonly #parts: object[] = [];
 
   constructor(handle: VmHandle, type: number, parent: object) {
     this.#handle = handle;
@@ -85,7 +87,9 @@ export class NativeVm implements KvmVm {
   }
 
   createVcpu(id: number): KvmVcpu {
-    return new NativeVcpu(this.#handle.createVcpu(id), id, this);
+    const vcpu = new NativeVcpu(this.#handle.createVcpu(id), id, this);
+    this.#parts.push(vcpu);
+    return vcpu;
   }
 
   setTscKhz(khz: number): void {
@@ -112,7 +116,9 @@ export class NativeVm implements KvmVm {
   }
 
   createGuestMemfd(size: number, flags: bigint = 0n): GuestMemfd {
-    return new NativeGuestMemfd(this.#handle.createGuestMemfd(size, flags), size, this);
+    const memfd = new NativeGuestMemfd(this.#handle.createGuestMemfd(size, flags), size, this);
+    this.#parts.push(memfd);
+    return memfd;
   }
 
   setMemoryAttributes(gpa: bigint, size: bigint, attributes: bigint): void {
@@ -129,6 +135,7 @@ export class NativeVm implements KvmVm {
 
   close(): void {
     this.#handle.close();
+    this.#parts.length = 0;
   }
 
   [Symbol.dispose](): void {
