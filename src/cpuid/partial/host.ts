@@ -33,6 +33,8 @@ export class PartialHost {
   readonly values: ReadonlyMap<string, Bits>;
   /** The exact host, where its CPUID is known whole. */
   readonly exact: Host | undefined;
+  /** Nothing is unknown: the exact host answers. */
+  readonly whole: boolean;
   readonly #knowledge: HostKnowledge;
 
   constructor(
@@ -40,6 +42,7 @@ export class PartialHost {
     knowledge: HostKnowledge,
   ) {
     this.#knowledge = knowledge;
+    this.whole = [knowledge.cpuid, knowledge.msr, knowledge.sys].every((part) => part !== undefined);
     this.partial = partialRules(rules);
     const { cpuid } = knowledge;
     if (cpuid) {

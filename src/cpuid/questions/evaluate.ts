@@ -8,7 +8,7 @@ import { REGISTERS } from '../expression/ast.js';
 import { type CpuidRegister, featureAtBit } from '../names.js';
 import { bitOrigin } from '../origin.js';
 import { type Bits, isKnown } from '../partial/bits.js';
-import { evaluatePartial, type GuestView, type PartialResult, partialGuest } from '../partial/evaluate.js';
+import { evaluateParams, type GuestView, type PartialResult, partialGuest } from '../partial/evaluate.js';
 import type { PartialHost } from '../partial/host.js';
 import type { CompiledRules } from '../rules.js';
 import { evaluateWithoutRules } from './capabilities-only.js';
@@ -54,12 +54,11 @@ function refusalFinding({ rule, rcx }: NonNullable<PartialResult['refusal']>): F
 }
 
 class Evaluated implements CpuidEvaluation {
-  readonly findings: readonly Finding[];
-  readonly accepted: boolean | 'unknown';
+  readonly result: PartialResult;
   readonly undecided: readonly string[];
-  readonly #result: PartialResult;
   readonly #views = new Map<number, GuestView>();
   #registers: readonly CpuidRegisterView[] | undefined;
+  #findings: readonly Finding[] | undefined;
 
   constructor(
     readonly host: CpuidHost,
@@ -68,14 +67,23 @@ class Evaluated implements CpuidEvaluation {
     readonly asked: AskedTd,
     readonly vcpu: number,
   ) {
-    this.#result = evaluatePartial(partial, asked.params);
-    const { refusal, open } = this.#result;
-    const said = host.facts ? validateTd(config, host.facts) : [];
-    const own = refusal && !said.some(({ rule }) => rule === refusal.rule) ? [refusalFinding(refusal)] : [];
-    this.findings = [...own, ...said];
-    this.undecided = [...new Set(open.map(({ rule }) => rule))];
-    const refused = refusal !== undefined || said.some(isRefusedByKvm);
-    this.accepted = refused ? false : open.length > 0 ? 'unknown' : true;
+    this.result = evaluateParams(partial, asked.params);
+    this.undecided = [...new Set(this.result.open.map(({ rule }) => rule))];
+  }
+
+  get findings(): readonly Finding[] {
+    const { refusal } = this.result;
+    if (!this.#findings) {
+      const said = this.host.facts ? validateTd(this.config, this.host.facts) : [];
+      const own = refusal && !said.some(({ rule }) => rule === refusal.rule) ? [refusalFinding(refusal)] : [];
+      this.#findings = [...own, ...said];
+    }
+    return this.#findings;
+  }
+
+  get accepted(): boolean | 'unknown' {
+    if (this.result.refusal !== undefined || this.findings.some(isRefusedByKvm)) return false;
+    return this.undecided.length > 0 ? 'unknown' : true;
   }
 
   get resolved(): ResolvedTd {
@@ -97,7 +105,7 @@ class Evaluated implements CpuidEvaluation {
 
   /** KVM shows the GPAW of the TD where it takes it. */
   #stored(i: number, r: number): RegisterBits {
-    const plain = toRegister(this.#result.virtual[i * 4 + r]!);
+    const plain = toRegister(this.result.virtual[i * 4 + r]!);
     if (this.partial.rules.entries[i]!.leaf !== 0x8000_0008 || r !== 0) return plain;
     const { value, unknown, guest } = plain;
     const gpaw = this.asked.resolved.gpaw << 16;
@@ -107,7 +115,7 @@ class Evaluated implements CpuidEvaluation {
   #guest(i: number): GuestView {
     let view = this.#views.get(i);
     if (!view) {
-      view = partialGuest(this.partial, this.asked.params, this.#result.virtual, i, this.vcpu);
+      view = partialGuest(this.partial, this.asked.params, this.result.virtual, i, this.vcpu);
       this.#views.set(i, view);
     }
     return view;
@@ -132,7 +140,7 @@ class Evaluated implements CpuidEvaluation {
     const origin = bitOrigin(this.partial.partial, i, r, bit);
     const feature = featureAtBit(leaf, subleaf, register, bit);
     const stored = view.stored && (bitValue(view.stored, bit) as 0 | 1 | 'unknown');
-    const { virtual } = this.#result;
+    const { virtual } = this.result;
     const context = { partial: this.partial, params: this.asked.params, virtual, entry: i, register: r, bit, origin };
     return {
       leaf,
@@ -147,6 +155,10 @@ class Evaluated implements CpuidEvaluation {
     };
   }
 }
+
+/** What the TD's control structure has, where two evaluations by the same rules can be compared at once. */
+export const storedOf = (evaluation: CpuidEvaluation): readonly Bits[] | undefined =>
+  evaluation instanceof Evaluated ? evaluation.result.virtual : undefined;
 
 /**
  * What becomes of `config` on `host`: whether a TD comes of it, and for every CPUID bit what a guest finds, with its

@@ -82,7 +82,12 @@ function rulesAbout(host: CpuidHost & { rules: CompiledRules }, { leaf, subleaf,
 const ruleText = (id: string): string => (id in RULES ? (RULES[id as RuleId] as Rule).what : id);
 
 /** Why no turn gives the value: what the host says to all of them together, or what the bit then is. */
-function whyNot(host: CpuidHost & { rules: CompiledRules }, config: TdConfig, place: BitPlace, value: 0 | 1): string {
+export function whyNot(
+  host: CpuidHost & { rules: CompiledRules },
+  config: TdConfig,
+  place: BitPlace,
+  value: 0 | 1,
+): string {
   const bit = { leaf: place.leaf, subleaf: place.subleaf, register: place.register, bit: place.low };
   const start = evaluateCpuid(host, config);
   const turns = knobsFor(partialHost(host), [bit]).map((knob) => ({ knob, to: value }));

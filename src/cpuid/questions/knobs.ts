@@ -50,8 +50,8 @@ export const attributeNames = (attributes: bigint) => named(TD_ATTRIBUTES, attri
 /** The configuration with one CPUID bit turned, where it is given already or else by the name of its feature. */
 function turnBit(config: TdConfig, td: ResolvedTd, knob: Knob & { kind: 'bit' }, to: 0 | 1): TdConfig {
   const { leaf, subleaf, register, bit } = knob;
-  const value = entryAt(td.cpuid, leaf, subleaf)?.[register] ?? 0;
-  const turned = withBits(value, (1 << bit) >>> 0, to ? (1 << bit) >>> 0 : 0);
+  const one = (1 << bit) >>> 0;
+  const turned = withBits(entryAt(td.cpuid, leaf, subleaf)?.[register] ?? 0, one, to ? one : 0);
   const feature = featureAtBit(leaf, subleaf, register, bit);
   const features = Object.entries(config.features ?? {}).filter(([name]) => findFeature(name) !== feature);
   const entries = config.cpuid ?? [];

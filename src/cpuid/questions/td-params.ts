@@ -20,9 +20,13 @@ const TDCX_PAGES = 6n;
 
 const register = (value: Bits): number => Number(value.value & 0xffff_ffffn);
 
-/** Facts of a host of which only the module's rules (and maybe the processor) are known: the least or the most that it may offer. */
+/**
+ * Facts of a host of which no kernel is known: the least or the most that it may offer. Where the processor is known, that
+ * is what the module offers on it, without a kernel between; else a kernel may offer anything less.
+ */
 function deducedFacts(partial: PartialHost, side: 'least' | 'most'): TdHostFacts {
-  const extreme = (value: Bits): Bits => (side === 'most' ? known(most(value)) : known(value.value));
+  const least = (value: Bits): Bits => (partial.exact ? known(value.value) : ZERO);
+  const extreme = (value: Bits): Bits => (side === 'most' ? known(most(value)) : least(value));
   const offered = (name: string): bigint => extreme(partial.values.get(name) ?? UNKNOWN).value;
   const entries = (values: (i: number, r: number) => number): CpuidEntry[] =>
     partial.rules.entries.flatMap(({ leaf, subleaf, config }, i) => {
