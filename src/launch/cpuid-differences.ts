@@ -57,14 +57,15 @@ function reasonOf(
 /**
  * Compares what KVM_TDX_INIT_VM was given with what KVM_TDX_GET_CPUID says the TD got, over the bits that
  * KVM_TDX_CAPABILITIES lists as configurable. Other bits were never asked for; bits that the guest decides are no difference.
- * @param evaluation of the configuration that `asked` comes from, for the reasons.
+ * @param evaluate evaluates the configuration that `asked` comes from, for the reasons; called if anything differs.
  */
 export function compareCpuid(
   configurable: readonly CpuidEntry[],
   asked: readonly CpuidEntry[],
   got: readonly CpuidEntry[],
-  evaluation: CpuidEvaluation,
+  evaluate: () => CpuidEvaluation,
 ): CpuidDifference[] {
+  let evaluation: CpuidEvaluation | undefined;
   const differences: CpuidDifference[] = [];
   for (const mask of configurable) {
     const wish = entryAt(asked, mask.function, mask.index);
@@ -77,6 +78,7 @@ export function compareCpuid(
       const byReason = new Map<string, CpuidDifference>();
       for (let bit = 0; bit < 32; bit++) {
         if (bitOf(bits, bit) === 0) continue;
+        evaluation ??= evaluate();
         const why = reasonOf(evaluation, mask, register, bit, wish[register]);
         if (why === undefined) continue;
         const place = { leaf: mask.function, subleaf: mask.index, register };

@@ -106,10 +106,8 @@ export class TrustDomain implements Disposable {
       builder.initVm(resolved, host);
       builder.createVcpus(resolved.vcpus);
       const { module } = options;
-      const expected = evaluateCpuid(
-        cpuidHostOf(system, { facts: host, ...(module !== undefined && { module }) }),
-        config,
-      );
+      const expected = () =>
+        evaluateCpuid(cpuidHostOf(system, { facts: host, ...(module !== undefined && { module }) }), config);
       const differences = builder.setCpuid(resolved, host, expected);
       builder.attachMemory(blocks);
       builder.initVcpus(image.hob?.gpa ?? 0n);

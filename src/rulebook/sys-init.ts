@@ -210,6 +210,13 @@ export const SYS_INIT_RULES = rules({
     what: 'CPUID is the same on all logical processors in the bits that matter; RCX names the leaf',
     fix: 'Update the microcode of all processors',
   },
+  'module.sys-config.tdmr-info': {
+    source: 'tdh_sys_config.c: shared_hpa_check_with_pwr_2_alignment of the TDMR_INFO array',
+    status: 'TDX_OPERAND_INVALID',
+    operand: 'RCX',
+    what: 'KeyID 0 is a shared one, so that the host can pass its TDMRs in ordinary memory',
+    fix: 'Give fewer KeyIDs to MKTME in the BIOS',
+  },
   'module.sys-config.hkid': {
     source: 'tdh_sys_config.c: is_private_hkid',
     status: 'TDX_OPERAND_INVALID',

@@ -37,6 +37,7 @@ export class Truth {
   /** Position in TD_PARAMS.CPUID_CONFIG of each row. */
   readonly #slots: readonly number[];
   readonly #params = new Uint8Array(1024);
+  readonly #accepted = new Map<string, bigint[]>();
 
   constructor(
     profile: string | Profile,
@@ -114,6 +115,12 @@ export class Truth {
 
   /** Every subset of the offered bits that is accepted with nothing configured. */
   acceptedSets(field: 'xfam' | 'attributes'): bigint[] {
+    const known = this.#accepted.get(field) ?? this.#findAcceptedSets(field);
+    this.#accepted.set(field, known);
+    return known;
+  }
+
+  #findAcceptedSets(field: 'xfam' | 'attributes'): bigint[] {
     const offered = field === 'xfam' ? this.capabilities.supportedXfam & ~3n : this.capabilities.supportedAttrs;
     const bits = Array.from({ length: 64 }, (_, n) => 1n << BigInt(n)).filter((bit) => offered & bit);
     return Array.from({ length: 2 ** bits.length }, (_, n) =>

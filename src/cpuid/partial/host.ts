@@ -1,4 +1,4 @@
-import { Host, type HostFacts } from '../host.js';
+import { Host, type HostFacts, sampleHost } from '../host.js';
 import type { CompiledRules } from '../rules.js';
 import { and, type Bits, known, not, or, U32, UNKNOWN } from './bits.js';
 import type { PartialScope } from './compile.js';
@@ -15,6 +15,13 @@ export interface HostKnowledge extends Partial<HostFacts> {
 
 const REGISTER: Bits = { value: 0n, unknown: U32, guest: 0n };
 const HLE_RTM = 0x810n;
+
+/** A register of which the bits of `mask` are certain. */
+const withCertain = ({ value, unknown, guest }: Bits, mask: bigint, bits: bigint): Bits => ({
+  value: (value & ~mask) | (bits & mask),
+  unknown: unknown & ~mask,
+  guest,
+});
 
 /** A host as far as it is known, for the rules of one module version. */
 export class PartialHost {
@@ -36,13 +43,16 @@ export class PartialHost {
     this.partial = partialRules(rules);
     const { cpuid } = knowledge;
     if (cpuid) {
-      this.exact = new Host(rules, { ...knowledge, cpuid });
-      for (let i = 0; i < rules.entries.length; i++) this.exact.sample(i);
-      this.exact.complete();
+      this.exact = sampleHost(rules, { ...knowledge, cpuid });
       this.native = Array.from(this.exact.native, (value) => known(BigInt(value)));
       if (!knowledge.msr) this.native = this.#withHiddenTsx(this.native);
     } else {
-      this.native = rules.entries.flatMap((_, i) => [0, 1, 2, 3].map((r) => knowledge.native?.[i * 4 + r] ?? REGISTER));
+      // The module runs: the processor is as TDH.SYS.INIT demands.
+      this.native = rules.entries.flatMap(({ verifyMask, verifyValue }, i) =>
+        [0, 1, 2, 3].map((r) =>
+          withCertain(knowledge.native?.[i * 4 + r] ?? REGISTER, BigInt(verifyMask[r]!), BigInt(verifyValue[r]!)),
+        ),
+      );
     }
     this.sampled = rules.entries.flatMap(({ zero, one }, i) =>
       [0, 1, 2, 3].map((r) => or(and(this.native[i * 4 + r]!, known(BigInt(~zero[r]! >>> 0))), known(BigInt(one[r]!)))),

@@ -1,4 +1,6 @@
 export { BIT_KINDS, type BitKind } from '../origin.js';
+export { type MovedBits, movedBits, type Side } from './compare.js';
+export { type CpuidDiff, type DiffSide, diffCpuid } from './diff.js';
 export { type EvaluateOptions, evaluateCpuid } from './evaluate.js';
 export {
   type BitValue,
@@ -9,6 +11,7 @@ export {
   fieldsOf,
   type RegisterBits,
 } from './evaluation.js';
+export { type Advice, type Explanation, explainCpuid } from './explain.js';
 export {
   type CpuidHost,
   type CpuidHostOptions,
@@ -17,3 +20,4 @@ export {
   findRules,
   type RulesSource,
 } from './host.js';
+export { type BitPlace, CpuidPlaceError, parsePlace, placeText } from './place.js';

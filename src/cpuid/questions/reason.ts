@@ -89,9 +89,9 @@ function sourceText({ partial, params, entry, register, bit, origin }: BitContex
   switch (origin.source) {
     case 'fixed 0':
     case 'fixed 1':
-      return `fixed at ${origin.source.slice(-1)} by module ${partial.rules.module}`;
+      return `fixed by module ${partial.rules.module}`;
     case 'configured':
-      return `configured: ${asked}`;
+      return wanted === undefined ? `configured: ${asked}` : 'as configured';
     case 'allowed': {
       const has =
         native === undefined
@@ -100,9 +100,7 @@ function sourceText({ partial, params, entry, register, bit, origin }: BitContex
       return wanted === 0 ? 'allowed, and not asked for' : `allowed: ${asked}, and ${has}`;
     }
     case 'native':
-      return native === undefined
-        ? 'as the processor has it, which is not known'
-        : `as the processor has it: ${native}`;
+      return native === undefined ? 'as the processor has it, which is not known' : 'as the processor has it';
   }
 }
 
@@ -139,6 +137,13 @@ function storedText(context: BitContext): string {
   return [sourceText(context), ...gates].join('; ');
 }
 
+/** Whether what the guest finds depends on what the TD has in the same bit. */
+const looksAtItself = ({ partial, entry, register, bit }: BitContext, { references }: Condition): boolean =>
+  references.registers.some(
+    ({ of, leaf, register: r, mask }) =>
+      of === 'virtual' && leaf === partial.rules.entries[entry]!.leaf && r === register && ((mask >>> bit) & 1) === 1,
+  );
+
 /** Why a guest finds the bit as it does, one sentence. */
 export function reasonOf(context: BitContext): string {
   const { origin, partial } = context;
@@ -148,6 +153,9 @@ export function reasonOf(context: BitContext): string {
     const by = describeReferences(document, origin.ve);
     return `#VE unless the guest opts in by ${by}; then ${storedText(context)}`;
   }
-  if (origin.guest) return `dynamic, of ${describeReferences(document, origin.guest)}: ${origin.guest.text}`;
+  if (origin.guest) {
+    const dynamic = `dynamic, of ${describeReferences(document, origin.guest)}: ${origin.guest.text}`;
+    return looksAtItself(context, origin.guest) ? `${dynamic}; the TD's: ${storedText(context)}` : dynamic;
+  }
   return storedText(context);
 }

@@ -4,8 +4,8 @@ import type { ModuleFacts, ModuleFeatures, PhysicalRange } from './facts.js';
 
 const MSR_SEAMRR_BASE = 0x1400;
 const MSR_SEAMRR_MASK = 0x1401;
-// Bits 11:0 of both MSRs are flags.
-const RANGE_BITS = 0x000f_ffff_ffff_f000n;
+// IA32_SEAMRR_BASE_AND_MASK_MASK: the module looks at bits 51:25.
+const RANGE_BITS = 0x000f_ffff_fe00_0000n;
 
 const FEATURES0_TOPOLOGY_ENUM = 1n << 20n;
 const FEATURES0_MAXPA_VIRT = 1n << 27n;
@@ -30,11 +30,11 @@ function cpuidLookup({ document, entries }: ModuleBoot['rules']): ModuleFacts['c
 }
 
 /** What the leaves need to know of a module that has started. */
-export function factsOf({ rules, platform, nativeFms, tscHz, maxPa, keyIds, sysInfo }: ModuleBoot): ModuleFacts {
+export function factsOf({ rules, platform, nativeFms, tscHz, keyIds, sysInfo }: ModuleBoot): ModuleFacts {
   const { sys } = platform;
   return {
-    maxPa,
     hkidStartBit: keyIds.startBit,
+    hkidMask: keyIds.mask,
     privateHkidMin: keyIds.privateMin,
     privateHkidMax: keyIds.privateMax,
     globalHkid: keyIds.global,

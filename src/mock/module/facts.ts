@@ -12,10 +12,10 @@ export interface Tdmr extends PhysicalRange {
 
 /** What the SEAMCALL leaves need to know of the initialised module and its platform. */
 export interface ModuleFacts {
-  /** Physical addresses are below 2^maxPa: 52 up to 1.5.05, the native MAXPA since. */
-  readonly maxPa: number;
-  /** First bit of the KeyID in a physical address; it reaches up to maxPa - 1. */
+  /** First bit of the KeyID in a physical address. */
   readonly hkidStartBit: number;
+  /** All bits of the KeyID: the top of 52 bits up to 1.5.05, the top of the native MAXPA since. */
+  readonly hkidMask: bigint;
   readonly privateHkidMin: number;
   readonly privateHkidMax: number;
   /** KeyID of the module's own structures. */
