@@ -2,8 +2,7 @@
 import { bundledImage, gatherHostFacts, measureTd, openKvm, TrustDomain } from '../dist/index.js';
 
 const system = openKvm();
-const where = system.backend === 'mock' ? 'A model of a TDX host answers' : 'The kernel of this machine answers';
-console.log(`${where}: ${system.description}\n`);
+console.log(`${system.backend}: ${system.description}\n`);
 
 const { capabilities } = gatherHostFacts(system);
 const { supportedAttrs, supportedXfam, cpuid } = capabilities;

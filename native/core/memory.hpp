@@ -24,6 +24,8 @@ class GuestMemory {
   const System* system() const { return system_.get(); }
   uint64_t size() const { return size_; }
   bool closed() const { return mapping_ == nullptr; }
+  /** Whether a memory slot refers to the pages. */
+  bool shared() const { return mapping_.use_count() > 1; }
   void Close() noexcept { mapping_.reset(); }
 
   /** The pages, to be kept as long as the kernel may use them. @throws StateError. */

@@ -37,6 +37,7 @@ void Runner::Start(std::vector<PortRange> ports) {
   late_kick_ = interrupted_.load();
   interrupted_ = false;
   SetImmediateExit(pages_.run(), false);
+  asked_ = true;
   work_.Post();
 }
 
@@ -58,11 +59,14 @@ void Runner::Stop() noexcept {
   thread_.join();
 }
 
+// A run that was asked for is always reported, also if the thread is to end before it had begun.
 void Runner::Loop() noexcept {
-  for (work_.Wait(); !quit_; work_.Wait()) {
+  do {
+    work_.Wait();
+    if (!asked_.exchange(false)) continue;
     outcome_ = RunUntilExit();
     on_done_();
-  }
+  } while (!quit_);
   ended_.Post();
 }
 

@@ -54,6 +54,7 @@ class Runner {
   RunOutcome outcome_;
   Semaphore work_;
   Semaphore ended_;
+  std::atomic<bool> asked_ = false;
   std::atomic<bool> interrupted_ = false;
   std::atomic<bool> late_kick_ = false;
   std::atomic<bool> quit_ = false;

@@ -32,8 +32,9 @@ class Handle : public Napi::ObjectWrap<Self> {
 
   ~Handle() override {
     if (core_ == nullptr || core_->closed()) return;
+    const bool forgotten = Self::Forgotten(*core_);
     core_->Close();
-    environment_->ReportUnclosed(Self::kName);
+    if (forgotten) environment_->ReportUnclosed(Self::kName);
   }
 
   static void Define(Napi::Env env, Environment& environment) {
@@ -57,6 +58,9 @@ class Handle : public Napi::ObjectWrap<Self> {
   Core& core() const { return *core_; }
   Environment& environment() const { return *environment_; }
 
+  /** Whether an object that is collected unclosed was somebody's mistake. */
+  static bool Forgotten(const Core& /*core*/) { return true; }
+
  protected:
   using Properties = std::vector<Napi::ClassPropertyDescriptor<Self>>;
 
@@ -77,11 +81,10 @@ class Handle : public Napi::ObjectWrap<Self> {
   template <auto Member>
   static napi_value Called(napi_env env, napi_callback_info raw) noexcept {
     const Napi::CallbackInfo info(env, raw);
-    // The engine calls a method of a class only on its instances; the tag says the same without relying on that.
-    bool tagged = false;
+    // The engine runs a method of a class on instances of that class only (napi_define_class gives it a signature), so
+    // what is wrapped is a Self. Arguments have no such guard: From() looks at their tags.
     void* wrapped = nullptr;
-    if (napi_check_object_type_tag(env, info.This(), &Self::kTag, &tagged) != napi_ok || !tagged ||
-        napi_unwrap(env, info.This(), &wrapped) != napi_ok) {
+    if (napi_unwrap(env, info.This(), &wrapped) != napi_ok) {
       napi_throw_type_error(env, "ERR_INVALID_THIS", "called on an object of another class");
       return nullptr;
     }

@@ -10,6 +10,8 @@ class GuestMemoryHandle : public Handle<GuestMemoryHandle, GuestMemory> {
   static constexpr napi_type_tag kTag{0x2f8e4c7ad1063b95, 0xb7e02d6c94f15a38};
   static constexpr const char* kName = "GuestMemory";
   static Properties Methods();
+  /** Memory in a slot is meant to stay until its VM closes. */
+  static bool Forgotten(const GuestMemory& memory) { return !memory.shared(); }
   using Handle::Handle;
 
  private:

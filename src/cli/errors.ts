@@ -33,7 +33,7 @@ export interface ShownError {
 }
 
 // Errors of the library that are an answer, not a bug; told by name and code because importing their classes would load the library.
-const ANSWERS = /^(Kvm|KvmState|TdConfig|TdLaunch|Image|Profile|Capture)Error$/;
+const ANSWERS = /^(Kvm|KvmState|TdConfig|TdLaunch|Image|Profile|Capture|Rules)Error$/;
 const isAnswer = (error: Error) =>
   ANSWERS.test(error.name) || String((error as NodeJS.ErrnoException).code).startsWith('ERR_KVM_');
 
@@ -44,7 +44,10 @@ export function showError(error: unknown): ShownError {
     return { exitCode: error.exitCode, text, json: { name: error.name, message: error.message } };
   }
   if (error instanceof Error && isAnswer(error)) {
-    return { exitCode: EXIT.no, text: error.message, json: errorFields(error) };
+    const text = /\(KVM_CREATE_VM\)/.test(error.message)
+      ? `${error.message}\ntdxctl host says what is missing.`
+      : error.message;
+    return { exitCode: EXIT.no, text, json: errorFields(error) };
   }
   const message = error instanceof Error ? error.message : String(error);
   const stack = process.env['TDXCTL_DEBUG'] && error instanceof Error ? error.stack : undefined;

@@ -1,12 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { capabilitiesCommand } from './commands/capabilities.js';
-import { captureCommand } from './commands/capture.js';
-import { cpuidCommand } from './commands/cpuid.js';
-import { hostCommand } from './commands/host.js';
-import { launchCommand } from './commands/launch.js';
-import { measureCommand } from './commands/measure.js';
-import { validateCommand } from './commands/validate.js';
 import { EXIT, showError } from './errors.js';
 import { createOutput, type Output } from './output.js';
 
@@ -16,14 +9,27 @@ export type Handler<Args extends unknown[]> = (output: Output, ...args: Args) =>
 /** Ties a handler to commander's `action`. */
 export type Bind = <Args extends unknown[]>(handler: Handler<Args>) => (...args: Args) => Promise<void>;
 
-const COMMANDS = [
-  hostCommand,
-  capabilitiesCommand,
-  captureCommand,
-  validateCommand,
-  measureCommand,
-  launchCommand,
-  cpuidCommand,
+// A start loads the command that it runs and no other: half of what starting costs is files.
+const COMMANDS: Readonly<Record<string, () => Promise<(bind: Bind) => Command>>> = {
+  host: async () => (await import('./commands/host.js')).hostCommand,
+  capabilities: async () => (await import('./commands/capabilities.js')).capabilitiesCommand,
+  capture: async () => (await import('./commands/capture.js')).captureCommand,
+  validate: async () => (await import('./commands/validate.js')).validateCommand,
+  measure: async () => (await import('./commands/measure.js')).measureCommand,
+  launch: async () => (await import('./commands/launch.js')).launchCommand,
+  cpuid: async () => (await import('./commands/cpuid.js')).cpuidCommand,
+};
+
+/** The command that `argv` begins with, or all of them where it begins with none. */
+function loadCommands([first = '']: readonly string[]) {
+  const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
+  return Promise.all((only ? [only] : Object.values(COMMANDS)).map((load) => load()));
+}
+
+/** A command and those below it, each with what a user types for it. */
+const withCommands = (path: string, command: Command): [string, Command][] => [
+  [path, command],
+  ...command.commands.flatMap((below) => withCommands(`${path} ${below.name()}`, below)),
 ];
 
 const version = (): string =>
@@ -50,14 +56,12 @@ export async function main(argv: string[]): Promise<number> {
       'after',
       '\nWhere KVM offers no TDs, everything runs on a model and says so.\nExit codes: 0 done, 1 the answer is no, 2 wrong use.',
     );
-  for (const command of COMMANDS) program.addCommand(command(bind));
-  const prepare = (command: Command, path: string): void => {
+  for (const command of await loadCommands(argv)) program.addCommand(command(bind));
+  for (const [path, command] of withCommands('tdxctl', program)) {
     command.exitOverride();
     command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tdxctl: ')) });
     command.showHelpAfterError(`See ${path} --help.`);
-    for (const child of command.commands) prepare(child, `${path} ${child.name()}`);
-  };
-  prepare(program, 'tdxctl');
+  }
 
   try {
     await program.parseAsync(argv, { from: 'user' });

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { HostReaders } from '../host/readers.js';
 import type { KvmSystem } from '../kvm/system.js';
 import { usageError } from './errors.js';
 
@@ -29,9 +30,31 @@ export function asksForModel(options: CommonOptions): boolean {
   return true;
 }
 
-/** Opens what the options ask for; the caller closes it. */
+/**
+ * Opens what the options ask for; the caller closes it.
+ * @throws CliError (2) for a profile or a KVM_TDX_BACKEND that cannot be used.
+ */
 export async function openSystem(options: CommonOptions): Promise<KvmSystem> {
   const backend = asksForModel(options) ? 'mock' : options.backend;
   const { openKvm } = await import('../open.js');
-  return openKvm({ backend, ...(options.profile !== undefined && { profile: options.profile }) });
+  try {
+    return openKvm({ backend, ...(options.profile !== undefined && { profile: options.profile }) });
+  } catch (error) {
+    // A TypeError of openKvm is about its options, which are the user's here.
+    if (error instanceof Error && (error.name === 'ProfileError' || error instanceof TypeError))
+      throw usageError(error.message);
+    throw error;
+  }
+}
+
+/** Readers of what the options ask for: a model, or else this machine, whatever KVM_TDX_BACKEND says. @throws CliError (2) */
+export async function openReaders(options: CommonOptions): Promise<HostReaders> {
+  const { modelReaders, thisMachine } = await import('../host/index.js');
+  if (!asksForModel(options)) return thisMachine();
+  try {
+    return modelReaders(options.profile);
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ProfileError') throw usageError(error.message);
+    throw error;
+  }
 }

@@ -61,7 +61,7 @@ export function createOutput(stdout: Stream, stderr: Stream, env: NodeJS.Process
     },
     progress: (text) => {
       if (!live) return;
-      stderr.write(`\r\x1b[K${text.slice(0, (stderr.columns ?? 80) - 1)}`);
+      stderr.write(`\r\x1b[K${text.slice(0, (stderr.columns || 80) - 1)}`);
       shown = true;
     },
     progressDone: clear,

@@ -9,15 +9,17 @@ export interface AskedSystem {
   description: string;
 }
 
-export const askedSystem = (system: KvmSystem): AskedSystem => {
+export async function askedSystem(system: KvmSystem): Promise<AskedSystem> {
   const { backend, description } = system;
-  const profile = (system as KvmSystem & { profile?: { name: string } }).profile?.name;
+  if (backend === 'native') return { backend, description };
+  const { mockHostOf } = await import('../mock/index.js');
+  const profile = mockHostOf(system)?.profile.name;
   return { backend, ...(profile !== undefined && { profile }), description };
-};
+}
 
 /** The first line of every answer for people: on the model it says so. */
 export function printSystem(output: Output, system: KvmSystem): void {
   const { colors } = output;
-  const kind = system.backend === 'mock' ? colors.yellow('model') : colors.green('kernel');
+  const kind = system.backend === 'mock' ? colors.yellow('mock') : colors.green('native');
   output.line(`${kind}: ${system.description}`);
 }

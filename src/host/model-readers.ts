@@ -28,7 +28,7 @@ const nothing = (what: string) => missing(NOT_MODELLED, `the model has no ${what
 /** Readers of a modelled host: its processor, registers, kernel and KVM. The rest the model has nothing of. */
 export function modelReaders(source: string = DEFAULT_PROFILE): HostReaders {
   const profile = loadProfile(source);
-  const system = openMock({ why: 'asked for', profile });
+  const system = openMock({ profile });
   const cpuid = new NativeCpuid(profile.platform.cpuid);
   const registers = (leaf: number, subleaf: number): CpuidRegisters => {
     const [eax, ebx, ecx, edx] = cpuid.read(leaf, subleaf);

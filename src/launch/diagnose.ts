@@ -58,8 +58,7 @@ function explainErrno(error: KvmError, violations: readonly Violation[]): Findin
     if (error.code === 'EIO') return status !== undefined && status !== 'TDX_OPERAND_INVALID';
     return errno === error.code || (rule === 'trap.junk-leaves' && error.code === 'EINVAL');
   });
-  const certain = seen.filter(({ severity }) => severity === 'error');
-  if (certain.length > 0) return certain.map(toFinding);
+  if (seen.some(({ severity }) => severity === 'error')) return seen.map(toFinding);
   const unseen = (UNSEEN[error.code] ?? []).map((id) => RULES[id]);
   return [...seen.map(toFinding), ...candidates(unseen)];
 }

@@ -155,14 +155,21 @@ function configurableDifferences(
   return { differences, unknown };
 }
 
-function leafDifferences(learnt: LearntDocument, { entries, lastLeaf }: CompiledRules): Contradiction[] {
+function leafDifferences(
+  learnt: LearntDocument,
+  { entries, lastLeaf, unlisted, find }: CompiledRules,
+): Contradiction[] {
   const places = learnt.cpuid.map(
     ({ leaf, subleaf }): Place => ({ leaf: Number(leaf), subleaf: subleaf === undefined ? null : Number(subleaf) }),
   );
   const shown = new Set(places.map(placeText));
-  const readable = entries.filter(
-    ({ faulting, leaf }) => !faulting && (leaf <= lastLeaf || (leaf >= 0x8000_0000 && leaf <= 0x8000_0008)),
-  );
+  const zeros = unlisted.flatMap(({ fixed, leaves }) => (fixed ? [...(leaves ?? [])] : []));
+  const readable: Place[] = [
+    ...entries.filter(
+      ({ faulting, leaf }) => !faulting && (leaf <= lastLeaf || (leaf >= 0x8000_0000 && leaf <= 0x8000_0008)),
+    ),
+    ...zeros.filter((leaf) => find(leaf, null) === undefined).map((leaf) => ({ leaf, subleaf: null })),
+  ];
   const listed = new Set(readable.map(placeText));
   return [
     ...places

@@ -5,7 +5,8 @@ import { TDH } from './module/seamcall.js';
 
 /**
  * A failure that the model is asked for, so that users can test their own retries. Either `errno`, and the request fails
- * before it has done anything, or `status`, and a SEAMCALL that the request makes is answered with that status.
+ * before it has done anything, or `status`, and a SEAMCALL that the request makes is answered with that status. EINTR is
+ * met by the seam as on a real kernel: it makes the request again, except KVM_RUN.
  */
 export interface Fault {
   /** The request, such as `KVM_TDX_INIT_VM`, `KVM_CREATE_VCPU`, `KVM_RUN`. */
@@ -66,10 +67,10 @@ function resolve(fault: Fault, where: string): Resolved {
     times: count('times', 1, fault.times ?? 1),
     skip: count('skip', 0, fault.skip ?? 0),
   };
-  if ((fault.errno === undefined) === (fault.status === undefined))
-    throw new FaultError(
-      `${where} has ${fault.errno === undefined ? 'neither' : 'both'} errno and status, expected one`,
-    );
+  if (fault.errno === undefined && fault.status === undefined)
+    throw new FaultError(`${where} has neither errno nor status, expected one`);
+  if (fault.errno !== undefined && fault.status !== undefined)
+    throw new FaultError(`${where} has both errno and status, expected one`);
   if (fault.errno !== undefined) {
     try {
       errnoNumber(fault.errno);

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { CpuidEntry } from '../kvm/cpuid.js';
 import type { TdxCapabilities } from '../kvm/vm.js';
-import type { Fault } from './faults.js';
+import { type Fault, FaultError, Faults } from './faults.js';
 import type { Platform } from './platform.js';
 import { completePlatform } from './profile-platform.js';
 import { Checked, ProfileError } from './profile-values.js';
@@ -46,7 +46,7 @@ export interface ProfileKernel {
   miscCgroupLimit?: number;
   /** Packages without an online CPU. */
   offlinePackages?: number;
-  /** KVM_CHECK_EXTENSION on `/dev/kvm` by capability number, of a captured host. */
+  /** KVM_CHECK_EXTENSION on `/dev/kvm` by capability number, of a captured host; those left out were 0. */
   checkExtension?: Readonly<Record<number, number>>;
 }
 
@@ -132,7 +132,7 @@ function parseProfile(document: unknown, where: string): Profile {
   if (root.field('schema').value !== 1) root.field('schema').fail('1, the version of the format');
   const origin = root.field('origin').oneOf(['synthetic', 'captured'] as const);
   const version = root.field('module').object().optional('version')?.text();
-  const platform = completePlatform(root.field('platform'), origin);
+  const platform = completePlatform(root.field('platform'), origin, version);
   const profile: Profile = {
     name: root.field('name').text(),
     description: [root.field('description').text(), platform.note].filter(Boolean).join(' '),
@@ -146,8 +146,18 @@ function parseProfile(document: unknown, where: string): Profile {
   const supported = root.optional('supportedCpuid');
   if (supported) profile.supportedCpuid = supported.list().map(parseEntry);
   const faults = root.optional('faults');
-  if (faults) profile.faults = faults.list().map((fault) => fault.object().value as unknown as Fault);
+  if (faults) profile.faults = parseFaults(faults, `${where}: faults`);
   return profile;
+}
+
+function parseFaults(list: Checked, where: string): Fault[] {
+  const faults = list.list().map((fault) => fault.object().value as unknown as Fault);
+  try {
+    new Faults(faults, where);
+    return faults;
+  } catch (error) {
+    throw error instanceof FaultError ? new ProfileError(error.message) : error;
+  }
 }
 
 function parseKernel(kernel: Checked): ProfileKernel {

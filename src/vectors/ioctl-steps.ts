@@ -28,7 +28,8 @@ const U64 = (1n << 64n) - 1n;
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 /** Hex without the zero bytes at its end. */
-export const trimmed = (bytes: Uint8Array): string => text(bytes).replace(/(00)+$/, '');
+export const trimmed = (bytes: Uint8Array): string =>
+  text(bytes.subarray(0, bytes.findLastIndex((byte) => byte !== 0) + 1));
 const fromHex = (digits: string): Uint8Array => new Uint8Array(Buffer.from(digits, 'hex'));
 const num = (value: string | number | undefined, fallback = 0): number => Number(value ?? fallback);
 const big = (value: string | number | undefined, fallback: bigint | number = 0): bigint => BigInt(value ?? fallback);

@@ -72,6 +72,12 @@ describe.each(bundledVersions())('the rules document of %s', (version) => {
   });
 });
 
+describe('a bundled rules document', () => {
+  it.each(bundledVersions())('%s compiles whole, which loadRules() relies on', (version) => {
+    expect(compileRules(document(version)).module).toBe(version);
+  });
+});
+
 describe('a rules document that is wrong', () => {
   const broken = (change: (d: RulesDocument) => void): (() => unknown) => {
     const wrong = structuredClone(document('1.5.06'));
@@ -103,7 +109,7 @@ describe('a rules document that is wrong', () => {
 
   it('of an unknown module is not there, and those that are there are named', () => {
     expect(() => loadRules('1.4.0')).toThrow(
-      'No rules for TDX module 1.4.0; there are rules for 1.5.01, 1.5.05, 1.5.06',
+      'No rules for TDX module 1.4.0; there are rules for 1.5.01, 1.5.05, 1.5.06, 1.5.25',
     );
   });
 });

@@ -81,7 +81,11 @@ describe('a TD on the model, from KVM_CREATE_VM to KVM_RUN', () => {
 
   it('kills the VM when the vCPU and the TD disagree about the GPAW on a host with 5-level EPT', () => {
     const td = buildTd(system);
-    td.vcpu.setCpuid2([entry(1, { ecx: X2APIC }), entry(0x8000_0000, { eax: 0x8000_0008 }), { ...gpaw(52), eax: (52 << 16) | 52 }]);
+    td.vcpu.setCpuid2([
+      entry(1, { ecx: X2APIC }),
+      entry(0x8000_0000, { eax: 0x8000_0008 }),
+      { ...gpaw(52), eax: (52 << 16) | 52 },
+    ]);
     expect(refusal(() => addPages(td, 1))).toMatchObject({ code: 'EIO', rule: 'kvm.gpaw-mismatch', pagesDone: 0 });
     expect(refusal(() => td.vm.tdx.finalizeVm()).rule).toBe('kvm.vm-dead');
   });
@@ -147,7 +151,9 @@ describe('the objects of the model', () => {
     const foreign = buildTd(other);
     const region = { slot: 1, gpa: 0x4000_0000n, size: 4096 };
     const code = 'ERR_KVM_FOREIGN_OBJECT';
-    expect(() => td.vm.setUserMemoryRegion({ ...region, memory: foreign.memory })).toThrow(expect.objectContaining({ code }));
+    expect(() => td.vm.setUserMemoryRegion({ ...region, memory: foreign.memory })).toThrow(
+      expect.objectContaining({ code }),
+    );
     expect(() =>
       td.vm.setUserMemoryRegion2({ ...region, flags: 4, memory: td.memory, guestMemfd: foreign.memfd }),
     ).toThrow(expect.objectContaining({ code }));
@@ -157,7 +163,9 @@ describe('the objects of the model', () => {
     const vm = system.createVm(5);
     expect(() => vm.enableCap(121, [-1n])).toThrow(RangeError);
     expect(() => vm.enableCap(121, [24 as unknown as bigint])).toThrow(TypeError);
-    expect(() => vm.tdx.initVm({ ...initParams(), mrOwner: new Uint8Array(47) })).toThrow(/params\.mrOwner must be 48 bytes/);
+    expect(() => vm.tdx.initVm({ ...initParams(), mrOwner: new Uint8Array(47) })).toThrow(
+      /params\.mrOwner must be 48 bytes/,
+    );
     expect(() => system.createMemory(4095)).toThrow(RangeError);
   });
 
@@ -173,7 +181,9 @@ describe('the objects of the model', () => {
   });
 
   it('return everything when a hundred TDs are closed', () => {
-    using host = openMock({ profile: { ...mockHostOf(system)!.profile, kernel: { ...mockHostOf(system)!.profile.kernel } } });
+    using host = openMock({
+      profile: { ...mockHostOf(system)!.profile, kernel: { ...mockHostOf(system)!.profile.kernel } },
+    });
     const stats = () => mockHostOf(host)!.stats();
     for (let round = 0; round < 4; round++) {
       const tds = Array.from({ length: 25 }, () => buildTd(host));

@@ -183,6 +183,17 @@ test('EINVAL without a status is a check of KVM, named by what the request viola
   expect(findings.map(({ rule, path }) => [rule, path])).toEqual([['kvm.init-vm.attributes-supported', 'attributes']]);
 });
 
+test('what only might be wrong is named beside what is', () => {
+  const cpuid = initVmParams(resolveTd({ gpaw: 52 }, spr)).cpuid;
+  const kvm = () => refuse('EINVAL');
+  const host = { ...spr, fiveLevelEpt: undefined };
+  const { findings } = explain(new FakeVm({ initVm: kvm }), { ...good, attributes: 1n, cpuid }, {}, host);
+  expect(findings.map(({ rule, severity }) => [rule, severity])).toEqual([
+    ['kvm.init-vm.attributes-supported', 'error'],
+    ['kvm.init-vm.gpaw-5level', 'warning'],
+  ]);
+});
+
 test('EINVAL that nothing explains names the checks that cannot be seen', () => {
   const { findings } = explain(new FakeVm({ initVm: () => refuse('EINVAL') }), good);
   expect(findings.map(({ rule, severity }) => [rule, severity])).toEqual([

@@ -31,7 +31,7 @@ async function capabilities(output: Output, options: CommonOptions): Promise<num
   const facts = gatherHostFacts(system);
   const names = await loadNames();
   if (options.json) {
-    output.json({ ...askedSystem(system), ...asJson(facts, names) });
+    output.json({ ...(await askedSystem(system)), ...asJson(facts, names) });
   } else {
     printSystem(output, system);
     print(output, facts, names);

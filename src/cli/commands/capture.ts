@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { CliError, EXIT } from '../errors.js';
 import type { Bind } from '../main.js';
-import { asksForModel, type CommonOptions, withCommonOptions } from '../options.js';
+import { type CommonOptions, openReaders, withCommonOptions } from '../options.js';
 import type { Output } from '../output.js';
 
 interface CaptureCommandOptions extends CommonOptions {
@@ -29,8 +29,8 @@ Exit code 1: KVM offers no TDs here, so there is nothing to capture.`,
     .action(bind(capture));
 
 async function capture(output: Output, { name, ...options }: CaptureCommandOptions): Promise<number> {
-  const { captureProfile, modelReaders, thisMachine } = await import('../../host/index.js');
-  const readers = asksForModel(options) ? modelReaders(options.profile) : thisMachine();
+  const { captureProfile } = await import('../../host/capture.js');
+  const readers = await openReaders(options);
   try {
     const system = readers.kvm();
     if (!system.ok)

@@ -1,13 +1,27 @@
 import { Command } from 'commander';
 import type { Bind } from '../main.js';
+import { diffCommand } from './cpuid-diff.js';
+import { evaluateCommand } from './cpuid-evaluate.js';
+import { explainCommand } from './cpuid-explain.js';
 import { cpuidLearnCommand } from './cpuid-learn.js';
 
-const COMMANDS = [cpuidLearnCommand];
-
-export const cpuidCommand = (bind: Bind): Command => {
-  const parent = new Command('cpuid')
-    .summary('say what decides the CPUID that a guest sees')
-    .description('What a TD may be configured with, why, and what its guest will see of it.');
-  for (const command of COMMANDS) parent.addCommand(command(bind));
-  return parent;
-};
+/** Questions about CPUID, a command each. */
+export const cpuidCommand = (bind: Bind): Command =>
+  new Command('cpuid')
+    .summary('what a TD finds in CPUID, and why')
+    .description(
+      'Questions about the CPUID of TDs: what a guest finds and why, what to set to change it, what differs between hosts.',
+    )
+    .addCommand(evaluateCommand(bind))
+    .addCommand(explainCommand(bind))
+    .addCommand(diffCommand(bind))
+    .addCommand(cpuidLearnCommand(bind))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tdxctl cpuid evaluate --leaf 7.0            what a TD made with the defaults finds there, and why
+  $ tdxctl cpuid explain AVX512F                what decides the bit, and how to get it 1 or 0
+  $ tdxctl cpuid diff 1.5.05 1.5.06             what a newer module changes
+  $ tdxctl cpuid learn --out rules.json         find the rules of this host out, by trying`,
+    );

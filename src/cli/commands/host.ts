@@ -3,7 +3,7 @@ import type { CheckResult, CheckStatus } from '../../host/check.js';
 import type { HostReport } from '../../host/report.js';
 import { EXIT } from '../errors.js';
 import type { Bind } from '../main.js';
-import { asksForModel, type CommonOptions, withCommonOptions } from '../options.js';
+import { type CommonOptions, openReaders, withCommonOptions } from '../options.js';
 import type { Output } from '../output.js';
 
 export const hostCommand = (bind: Bind): Command =>
@@ -26,8 +26,8 @@ Exit code 1: this machine cannot run TDs.`,
     .action(bind(host));
 
 async function host(output: Output, options: CommonOptions): Promise<number> {
-  const { checkHost, modelReaders, thisMachine } = await import('../../host/index.js');
-  const readers = asksForModel(options) ? modelReaders(options.profile) : thisMachine();
+  const { checkHost } = await import('../../host/report.js');
+  const readers = await openReaders(options);
   try {
     const report = checkHost(readers);
     if (options.json) output.json({ backend: readers.profile === undefined ? 'native' : 'mock', ...report });

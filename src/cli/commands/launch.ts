@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { Command } from 'commander';
 import type { LaunchStep, TrustDomain } from '../../launch/index.js';
-import type { TdConfig } from '../../td/index.js';
+import type { Finding, TdConfig } from '../../td/index.js';
 import { CliError, EXIT, showError } from '../errors.js';
 import { readUserJson } from '../files.js';
 import { printFindings } from '../findings.js';
@@ -36,15 +36,13 @@ Exit code 1: the configuration, the image or the launch was refused.`,
     .action(bind(launch));
 
 async function launch(output: Output, path: string | undefined, options: LaunchCommandOptions): Promise<number> {
-  const input = path === undefined ? {} : readUserJson(path, 'configuration');
-  const [{ TrustDomain }, { parseTdConfig }] = await Promise.all([
-    import('../../launch/index.js'),
-    import('../../td/index.js'),
-  ]);
-  const config = parseTdConfig(input);
+  // TrustDomain.create checks the form too, and reports it together with everything else.
+  const config = (path === undefined ? {} : readUserJson(path, 'configuration')) as TdConfig;
   const image = await loadUserImage(imagePath(path, config, options));
   using system = await openSystem(options);
+  const asked = await askedSystem(system);
   if (!options.json) printSystem(output, system);
+  const { TrustDomain } = await import('../../launch/index.js');
   const steps: LaunchStep[] = [];
   const onStep = (step: LaunchStep) => {
     if (!isDone(step)) return output.progress(progressText(step));
@@ -55,7 +53,7 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
     using td = await TrustDomain.create(system, config, { image, onStep });
     if (options.json)
       output.json({
-        ...askedSystem(system),
+        ...asked,
         ...answer(td),
         image: { name: image.name, kind: image.kind },
         steps: steps.map(rounded),
@@ -67,9 +65,12 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
     // TrustDomain.create documents RangeError for an image that does not fit the memory: the user's, not a bug.
     const refused = error instanceof RangeError ? new CliError(error.message, EXIT.no) : error;
     const shown = showError(refused);
-    if (!options.json || shown.exitCode !== EXIT.no) throw refused;
-    output.json({ ...askedSystem(system), state: 'failed', error: shown.json, steps: steps.map(rounded) });
-    output.note(`tdxctl: ${shown.text}`);
+    if (shown.exitCode !== EXIT.no) throw refused;
+    if (options.json) output.json({ ...asked, state: 'failed', error: shown.json, steps: steps.map(rounded) });
+    if (!options.json && refused instanceof Error && 'findings' in refused) {
+      printFindings(output, refused.findings as readonly Finding[]);
+      output.note('tdxctl: not launched: no TD can be made of this configuration');
+    } else output.note(`tdxctl: ${shown.text}`);
     return EXIT.no;
   }
 }
@@ -80,8 +81,9 @@ function imagePath(
   config: TdConfig,
   options: LaunchCommandOptions,
 ): string | undefined {
-  if (options.image !== undefined || config.image === undefined) return options.image;
-  return configPath === undefined || configPath === '-' ? config.image : resolve(dirname(configPath), config.image);
+  const image: unknown = (config as { image?: unknown } | null)?.image;
+  if (options.image !== undefined || typeof image !== 'string' || image === '') return options.image;
+  return configPath === undefined || configPath === '-' ? image : resolve(dirname(configPath), image);
 }
 
 const isDone = ({ progress }: LaunchStep) => progress === undefined || progress.done >= progress.total;

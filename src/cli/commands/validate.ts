@@ -31,7 +31,7 @@ async function validate(output: Output, path: string, options: CommonOptions): P
   const findings = findConfigProblems(system, input);
   const ok = !findings.some(({ severity }) => severity === 'error');
   if (options.json) {
-    output.json({ ...askedSystem(system), ok, findings });
+    output.json({ ...(await askedSystem(system)), ok, findings });
   } else {
     printSystem(output, system);
     printFindings(output, findings);

@@ -1,9 +1,13 @@
-import { bundledVersions, loadRules, NativeCpuid } from '../../cpuid/index.js';
+import { loadRules, NativeCpuid } from '../../cpuid/index.js';
 import { decodeTdxStatus } from '../../kvm/status.js';
 import { type BootResult, bootModule, type ModuleBoot } from '../module/boot.js';
+import { initTd } from '../module/mng-init.js';
 import { TdxModule } from '../module/module.js';
+import type { InitTd } from '../module/module-state.js';
 import type { Platform } from '../platform.js';
+import { rulesVersion } from '../profile-platform.js';
 import type { Profile } from '../profiles.js';
+import { capturedConfig, capturedInitTd } from './captured-module.js';
 import { PhysicalMemory } from './physical-memory.js';
 import type { KeyedAddress } from './seamcalls.js';
 import type { TdxHost, TdxSysInfo } from './tdx-host.js';
@@ -54,57 +58,76 @@ function bootOnce(version: string, platform: Platform): BootResult {
   return result;
 }
 
-/** The rules document for a module version: its own, or the newest where the version is unknown. */
-export function rulesVersion(version: string | undefined): string {
-  const known = bundledVersions();
-  return version !== undefined && known.includes(version) ? version : known.at(-1)!;
+/** What CPUID, MSRs and the firmware say. */
+interface Machine {
+  maxPhyAddr: number;
+  ept5Levels: boolean;
+  keyIdBits: number;
+  /** Private KeyIDs, the module's own among them. */
+  tdxKeyIds: number;
+  supportedXfam: bigint;
+}
+
+const machines = new WeakMap<Platform, Machine>();
+
+function machineOf(platform: Platform): Machine {
+  let machine = machines.get(platform);
+  if (machine) return machine;
+  const native = new NativeCpuid(platform.cpuid);
+  const msr = (index: string) => BigInt(platform.msr[index] ?? 0);
+  const [xcr0Low, , , xcr0High] = native.read(0xd, 0);
+  machine = {
+    maxPhyAddr: native.read(0x8000_0008, null)[0] & 0xff,
+    ept5Levels: (msr(MSR_EPT_VPID_CAP) & EPT_5_LEVELS) !== 0n,
+    keyIdBits: Number((msr(MSR_TME_ACTIVATE) >> 32n) & 0xfn),
+    tdxKeyIds: Number(msr(MSR_KEYID_PARTITIONING) >> 32n),
+    supportedXfam: (BigInt(xcr0Low) | (BigInt(xcr0High) << 32n)) & KVM_SUPPORTED_XCR0,
+  };
+  machines.set(platform, machine);
+  return machine;
 }
 
 /** Starts the profile's TDX module on its platform, as the core kernel does before KVM is loaded. */
 export function bootTdx(profile: Profile): TdxBoot {
-  const { platform } = profile;
-  const { sys, msr } = platform;
-  const native = new NativeCpuid(platform.cpuid);
-  const maxPhyAddr = native.read(0x8000_0008, null)[0] & 0xff;
-  const partitioning = BigInt(msr[MSR_KEYID_PARTITIONING] ?? 0);
-  const keyIdBits = Number((BigInt(msr[MSR_TME_ACTIVATE] ?? 0) >> 32n) & 0xfn);
+  const { sys } = profile.platform;
+  const { maxPhyAddr, ept5Levels, keyIdBits, tdxKeyIds } = machineOf(profile.platform);
   const tdmr = { base: BigInt(sys.tdmr_base), size: BigInt(sys.tdmr_size) };
   const data = tdmr.base >= KERNEL_DATA + KERNEL_DATA_SIZE ? KERNEL_DATA : tdmr.base + tdmr.size;
   const memory = new PhysicalMemory(tdmr, data + 2n * PAGE);
-  const result = bootOnce(rulesVersion(profile.module.version), platform);
+  const result = bootOnce(rulesVersion(profile.module.version), profile.platform);
   return {
     maxPhyAddr,
-    ept5Levels: (BigInt(msr[MSR_EPT_VPID_CAP] ?? 0) & EPT_5_LEVELS) !== 0n,
-    packages: sys.num_pkgs,
+    ept5Levels,
+    packages: sys.num_pkgs ?? 1,
     memory,
     kernelData: { pa: data, sharedEptRoot: data + PAGE },
     keyed: (pa, hkid) => pa | (BigInt(hkid) << BigInt(maxPhyAddr - keyIdBits)),
     globalHkid: sys.global_hkid,
     // Of the private KeyIDs the first is the module's own; the rest is for TDs.
-    guestKeyIds: { first: sys.global_hkid + 1, count: Math.max(Number(partitioning >> 32n) - 1, 0) },
+    guestKeyIds: { first: sys.global_hkid + 1, count: Math.max(tdxKeyIds - 1, 0) },
     tdx: result.ok ? tdxHost(result.module, profile, memory) : undefined,
     whyNoModule: result.ok ? undefined : `${result.call} failed: ${decodeTdxStatus(result.status).text}`,
   };
 }
 
 function tdxHost(boot: ModuleBoot, profile: Profile, memory: PhysicalMemory): TdxHost {
-  const xcr0 = new NativeCpuid(profile.platform.cpuid).read(0xd, 0);
+  const { capabilities } = profile;
+  const byRules: InitTd = (params, pages) => initTd(boot, params, pages);
   const host: TdxHost = {
-    module: new TdxModule({ boot, memory }),
+    module: new TdxModule(
+      capabilities ? { boot, memory, initTd: capturedInitTd(byRules, boot, capabilities) } : { boot, memory },
+    ),
     sysInfo: sysInfoOf(boot, profile),
-    supportedXfam: (BigInt(xcr0[0]) | (BigInt(xcr0[3]) << 32n)) & KVM_SUPPORTED_XCR0,
+    supportedXfam: machineOf(profile.platform).supportedXfam,
   };
-  if (profile.capabilities) host.captured = profile.capabilities;
+  if (capabilities) host.captured = capabilities;
   return host;
 }
 
 /** What the kernel reads from the module. Where a host was captured, its list of configurable leaves wins. */
-function sysInfoOf({ sysInfo }: ModuleBoot, { capabilities }: Profile): TdxSysInfo {
+function sysInfoOf(boot: ModuleBoot, { capabilities }: Profile): TdxSysInfo {
+  const { sysInfo } = boot;
   const { tdxFeatures0, attributesFixed0, attributesFixed1, xfamFixed0, xfamFixed1, maxVcpusPerTd } = sysInfo;
-  const captured = capabilities?.cpuid.map(({ function: leaf, index, eax, ebx, ecx, edx }) => {
-    const known = sysInfo.cpuidConfig.find((row) => row.leaf === leaf && (row.subleaf ?? 0) === index);
-    return { leaf, subleaf: known ? known.subleaf : index, eax, ebx, ecx, edx };
-  });
   return {
     tdxFeatures0,
     attributesFixed0,
@@ -114,6 +137,6 @@ function sysInfoOf({ sysInfo }: ModuleBoot, { capabilities }: Profile): TdxSysIn
     maxVcpusPerTd,
     tdcsPages: TDCS_PAGES,
     tdvpsPages: TDVPS_PAGES,
-    cpuidConfig: captured ?? sysInfo.cpuidConfig,
+    cpuidConfig: capabilities ? capturedConfig(boot, capabilities) : sysInfo.cpuidConfig,
   };
 }

@@ -75,6 +75,10 @@ const answers: Readonly<Record<number, Answer>> = {
   [KVM_CAP.X2APIC_API]: 3,
   /** X86_DISABLE_EXITS: HLT, PAUSE, CSTATE and MWAIT. */
   143: 0xf,
+  /** NESTED_STATE: the header and two VMCS12 pages. */
+  157: 128 + 2 * 4096,
+  /** HYPERV_ENLIGHTENED_VMCS. */
+  163: 1,
   /** MANUAL_DIRTY_LOG_PROTECT2. */
   168: 3,
   /** DIRTY_LOG_RING and DIRTY_LOG_RING_ACQ_REL: 65536 entries of 16 bytes. */
@@ -82,7 +86,11 @@ const answers: Readonly<Record<number, Answer>> = {
   223: 0x10_0000,
   /** X86_BUS_LOCK_EXIT. */
   193: 3,
+  /** SET_GUEST_DEBUG2: KVM_GUESTDBG_VALID_MASK. */
+  195: 0x1f_0003,
   [KVM_CAP.EXIT_HYPERCALL]: 0x1000,
+  /** XSAVE2: at least a page. */
+  208: 4096,
   /** PMU_CAPABILITY. */
   212: 1,
   /** DISABLE_QUIRKS2: all quirks that can be disabled. */
@@ -92,10 +100,13 @@ const answers: Readonly<Record<number, Answer>> = {
   [KVM_CAP.VM_TYPES]: (host) => host.vmTypes,
 };
 
-/** KVM_CHECK_EXTENSION, on `/dev/kvm` or on a VM. What a captured host reported wins on `/dev/kvm`. */
+/**
+ * KVM_CHECK_EXTENSION, on `/dev/kvm` or on a VM. What a captured host reported on `/dev/kvm` wins, also on a VM where the
+ * answer is the same for all.
+ */
 export function checkExtension(host: MockHost, vm: Vm | undefined, capability: number): number {
-  const captured = vm ? undefined : host.capturedExtension(capability);
-  if (captured !== undefined) return captured;
   const answer = answers[capability] ?? 0;
+  const { checkExtension: captured } = host.profile.kernel;
+  if (captured && (!vm || typeof answer === 'number')) return captured[capability] ?? 0;
   return typeof answer === 'number' ? answer : answer(host, vm);
 }

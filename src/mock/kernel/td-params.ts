@@ -71,7 +71,7 @@ function setCpuidConfig(td: Td, entries: readonly CpuidEntry[], view: DataView):
     if (!entry) continue;
     demand(!isDeniedToTds(entry), 'kvm.init-vm.tsx-waitpkg');
     copied++;
-    const at = AT.CPUID_CONFIG + 16 * i;
+    const at = AT.CPUID_CONFIG + 16 * (config.slot ?? i);
     // The module wants the guest physical address width empty: KVM has used it up for the GPAW.
     view.setUint32(at, slot.function === 0x8000_0008 ? withGuestPhysBits(entry.eax, 0) : entry.eax, true);
     view.setUint32(at + 4, entry.ebx, true);

@@ -8,6 +8,8 @@ export interface CpuidConfig {
   leaf: number;
   /** Null where the leaf has none. */
   subleaf: number | null;
+  /** Index in TD_PARAMS.CPUID_CONFIG where it is not the row's own. */
+  slot?: number;
   eax: number;
   ebx: number;
   ecx: number;

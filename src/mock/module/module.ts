@@ -2,8 +2,8 @@ import type { ModuleBoot } from './boot.js';
 import { MODULE_STOPPED } from './boot-status.js';
 import { Call } from './call.js';
 import { factsOf } from './facts-of.js';
-import { initTd } from './mng-init.js';
-import { type ModuleState, newModuleState } from './module-state.js';
+import { initTd as initTdByRules } from './mng-init.js';
+import { type InitTd, type ModuleState, newModuleState } from './module-state.js';
 import { Refusal, refuse, type SeamcallRuleId } from './refusal.js';
 import { type HostMemory, type Seam, type SeamcallArgs, type SeamcallResult, TDH } from './seamcall.js';
 import type { Td, Vcpu } from './td.js';
@@ -61,6 +61,8 @@ export interface TdxModuleOptions {
   /** The module as `bootModule` started it. */
   boot: ModuleBoot;
   memory: HostMemory;
+  /** What TDH.MNG.INIT makes of TD_PARAMS; by default what the rules of `boot` say. */
+  initTd?: InitTd;
   /** Runs guests; without it every entered TD leaves at once for a host interrupt. */
   onEnter?: OnEnter;
   /** The native time-stamp counter in ticks; by default the process's clock at the platform's frequency. */
@@ -79,13 +81,13 @@ export class TdxModule implements Seam {
   readonly #state: ModuleState;
   readonly #onEnter: OnEnter;
 
-  constructor({ boot, memory, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
+  constructor({ boot, memory, initTd, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
     const facts = factsOf(boot);
     const clock = tsc ?? (() => (process.hrtime.bigint() * BigInt(facts.nativeTscFrequency)) / 1_000_000_000n);
     this.#state = newModuleState({
       facts,
       memory,
-      initTd: (tdParams, tdcxPages) => initTd(boot, tdParams, tdcxPages),
+      initTd: initTd ?? ((tdParams, tdcxPages) => initTdByRules(boot, tdParams, tdcxPages)),
       tsc: clock,
     });
     this.#onEnter = onEnter;

@@ -1,0 +1,211 @@
+import { rules } from './rule.js';
+
+const dead = 'Close the VM and build the TD anew; the kernel log names the failing SEAMCALL';
+
+/** What KVM checks on the sub-commands of KVM_MEMORY_ENCRYPT_OP and on KVM_RUN of a TD, apart from KVM_TDX_INIT_VM (init-vm.ts). */
+export const KVM_TDX_RULES = rules({
+  'kvm.init-vm.packages': {
+    source: 'tdx.c __tdx_td_init: for_each_present_cpu, for_each_online_cpu',
+    errno: 'EIO',
+    what: 'Every processor package has an online CPU: the key of a new TD is programmed on each',
+    fix: 'Bring a CPU of every package online',
+  },
+  'kvm.tdx.not-a-td': {
+    source: 'vmx/main.c vt_mem_enc_ioctl: is_td',
+    errno: 'ENOTTY',
+    what: 'KVM_MEMORY_ENCRYPT_OP is for TDs, VMs of type 5',
+    fix: 'Create the VM with type 5',
+  },
+  'kvm.tdx.not-a-td-vcpu': {
+    source: 'vmx/main.c vt_vcpu_mem_enc_ioctl: is_td_vcpu',
+    errno: 'EINVAL',
+    what: 'KVM_MEMORY_ENCRYPT_OP on a vCPU is for vCPUs of TDs',
+    fix: 'Create the VM with type 5',
+  },
+  'kvm.tdx.hw-error-in': {
+    source: 'tdx.c tdx_vm_ioctl, tdx_vcpu_ioctl: cmd.hw_error',
+    errno: 'EINVAL',
+    what: 'kvm_tdx_cmd.hw_error is 0 on entry',
+    fix: 'Zero hw_error before every call, also before a retry',
+  },
+  'kvm.tdx.command': {
+    source: 'tdx.c tdx_vm_ioctl, tdx_vcpu_ioctl: default',
+    errno: 'EINVAL',
+    what: 'The sub-command is one of its descriptor: VM 0, 1, 4; vCPU 2, 3, 5',
+    fix: 'Issue the sub-command on the other descriptor, or not at all on this kernel',
+  },
+  'kvm.capabilities.flags': {
+    source: 'tdx.c tdx_get_capabilities: cmd->flags',
+    errno: 'EINVAL',
+    what: 'kvm_tdx_cmd.flags of KVM_TDX_CAPABILITIES is 0',
+    fix: 'Pass flags 0',
+  },
+  'kvm.capabilities.nent': {
+    source: 'tdx.c tdx_get_capabilities: nr_user_entries < num_cpuid_config',
+    errno: 'E2BIG',
+    what: 'The buffer has room for all configurable CPUID entries; the needed number is not told',
+    fix: 'Double the number of entries and try again',
+  },
+  'kvm.tdx-vcpu.td-state': {
+    source: 'tdx.c tdx_vcpu_ioctl: is_hkid_assigned, TD_STATE_RUNNABLE',
+    errno: 'EINVAL',
+    what: 'The vCPU sub-commands are for the time between KVM_TDX_INIT_VM and KVM_TDX_FINALIZE_VM',
+    fix: 'Issue them before KVM_TDX_FINALIZE_VM',
+  },
+  'kvm.init-vcpu.flags': {
+    source: 'tdx.c tdx_vcpu_init: cmd->flags',
+    errno: 'EINVAL',
+    what: 'kvm_tdx_cmd.flags of KVM_TDX_INIT_VCPU is 0',
+    fix: 'Pass flags 0',
+  },
+  'kvm.init-vcpu.once': {
+    source: 'tdx.c tdx_vcpu_init: VCPU_TD_STATE_UNINITIALIZED',
+    errno: 'EINVAL',
+    what: 'KVM_TDX_INIT_VCPU is issued once per vCPU',
+    fix: 'Drop the second call',
+  },
+  'kvm.init-vcpu.x2apic': {
+    source: 'tdx.c tdx_vcpu_init, lapic.c kvm_apic_set_base: X2APIC_ENABLE reserved',
+    errno: 'EINVAL',
+    what: "CPUID(1).ECX[21], x2APIC, is set in the vCPU's KVM_SET_CPUID2: TDX requires it",
+    fix: 'Issue KVM_SET_CPUID2 with x2APIC before KVM_TDX_INIT_VCPU',
+  },
+  'kvm.init-vcpu.maxphyaddr': {
+    source: 'lapic.c kvm_apic_set_base: kvm_vcpu_reserved_gpa_bits_raw',
+    errno: 'EINVAL',
+    what: "The APIC base 0xfee00000 lies within the vCPU's MAXPHYADDR, CPUID(0x80000008).EAX[7:0] of KVM_SET_CPUID2: at least 32",
+    fix: 'Give CPUID(0x80000008).EAX[7:0] the MAXPHYADDR of the host',
+  },
+  'kvm.init-vcpu.module': {
+    source: 'tdx.c tdx_td_vcpu_init: KVM_BUG_ON after TDH.VP.CREATE, TDH.VP.ADDCX, TDH.VP.INIT',
+    errno: 'EIO',
+    what: 'TDH.VP.CREATE, TDH.VP.ADDCX and TDH.VP.INIT succeed; a failure leaves a dead VM',
+    fix: dead,
+  },
+  'kvm.init-mem-region.vcpu-state': {
+    source: 'tdx.c tdx_vcpu_init_mem_region: VCPU_TD_STATE_INITIALIZED',
+    errno: 'EINVAL',
+    what: 'KVM_TDX_INIT_MEM_REGION is issued on a vCPU that KVM_TDX_INIT_VCPU has initialised',
+    fix: 'Issue KVM_TDX_INIT_VCPU first',
+  },
+  'kvm.init-mem-region.flags': {
+    source: 'tdx.c tdx_vcpu_init_mem_region: KVM_TDX_MEASURE_MEMORY_REGION',
+    errno: 'EINVAL',
+    what: 'The only flag of KVM_TDX_INIT_MEM_REGION is KVM_TDX_MEASURE_MEMORY_REGION',
+    fix: 'Pass 0 or 1',
+  },
+  'kvm.init-mem-region.range': {
+    source: 'tdx.c tdx_vcpu_init_mem_region: PAGE_ALIGNED, nr_pages, vt_is_tdx_private_gpa',
+    errno: 'EINVAL',
+    what: 'source_addr and gpa are page-aligned, nr_pages is not 0, the range does not wrap and has the shared bit clear',
+    fix: 'Give whole private pages',
+  },
+  'kvm.init-mem-region.memslot': {
+    source: 'guest_memfd.c kvm_gmem_populate: kvm_slot_can_be_private',
+    errno: 'EINVAL',
+    what: 'Every page lies in a memory slot with a guest_memfd',
+    fix: 'Issue KVM_SET_USER_MEMORY_REGION2 with KVM_MEM_GUEST_MEMFD for the range',
+  },
+  'kvm.init-mem-region.guest-memfd': {
+    source: 'guest_memfd.c kvm_gmem_populate: kvm_gmem_get_file',
+    errno: 'EFAULT',
+    what: "The slot's guest_memfd is still open",
+    fix: 'Close a guest_memfd after its slot only',
+  },
+  'kvm.init-mem-region.populated': {
+    source: 'guest_memfd.c kvm_gmem_populate: is_prepared',
+    errno: 'EEXIST',
+    what: 'A page is added once; it counts as added until a hole is punched, also after a conversion to shared and back',
+    fix: 'Skip the page',
+  },
+  'kvm.init-mem-region.private': {
+    source: 'guest_memfd.c kvm_gmem_populate: kvm_range_has_memory_attributes',
+    errno: 'EINVAL',
+    what: 'Every page has the attribute KVM_MEMORY_ATTRIBUTE_PRIVATE',
+    fix: 'Issue KVM_SET_MEMORY_ATTRIBUTES for the range first',
+  },
+  'kvm.init-mem-region.source': {
+    source: 'tdx.c tdx_gmem_post_populate: get_user_pages_fast',
+    errno: 'EFAULT',
+    what: 'Every source page is mapped; address 0 is not special in 6.16',
+    fix: 'Give mapped memory as long as nr_pages says',
+  },
+  'kvm.init-mem-region.signal': {
+    source: 'tdx.c tdx_vcpu_init_mem_region: signal_pending',
+    errno: 'EINTR',
+    what: 'A pending signal ends the request between two pages; the structure says what is left',
+    fix: 'Issue the request again with the same structure',
+  },
+  'kvm.init-mem-region.busy': {
+    source: 'tdx.c tdx_gmem_post_populate: tdx_operand_busy',
+    errno: 'EBUSY',
+    what: 'TDH.MEM.PAGE.ADD finds its operands free; KVM_TDX_FINALIZE_VM is refused until the same page has been added',
+    fix: 'Issue the request again with the same structure',
+  },
+  'kvm.init-mem-region.page-add': {
+    source: 'tdx.c tdx_gmem_post_populate: TDH.MEM.PAGE.ADD',
+    errno: 'EIO',
+    what: 'TDH.MEM.PAGE.ADD succeeds; KVM_TDX_FINALIZE_VM is refused until the same page has been added',
+    fix: 'Look for the status in the kernel log (dmesg)',
+  },
+  'kvm.init-mem-region.extend': {
+    source: 'tdx.c tdx_gmem_post_populate: TDH.MR.EXTEND',
+    errno: 'EIO',
+    what: 'TDH.MR.EXTEND succeeds; otherwise the page stays in the TD half measured and cannot be added again',
+    fix: 'Close this VM and build the TD anew: its measurement is truncated',
+  },
+  'kvm.init-mem-region.sept': {
+    source: 'tdx.c tdx_sept_link_private_spt: KVM_BUG_ON after TDH.MEM.SEPT.ADD',
+    errno: 'EIO',
+    what: 'TDH.MEM.SEPT.ADD succeeds; a failure leaves a dead VM',
+    fix: dead,
+  },
+  'kvm.gpaw-mismatch': {
+    source: 'mmu.c kvm_mmu_get_tdp_level, tdx.c tdx_load_mmu_pgd: KVM_BUG_ON',
+    errno: 'EIO',
+    what: "CPUID(0x80000008).EAX[23:16] of the vCPU's KVM_SET_CPUID2 equals the TD's GPAW; on a 5-level host a mismatch leaves a dead VM",
+    fix: 'Give the vCPUs the same GPAW as the TD, with leaf 0x80000000 present',
+  },
+  'kvm.get-cpuid.nent': {
+    source: 'tdx.c tdx_vcpu_get_cpuid: td_cpuid->nent < i',
+    errno: 'E2BIG',
+    what: 'The buffer has room for all CPUID entries; nent says afterwards how many are needed',
+    fix: 'Try again with nent entries',
+  },
+  'kvm.get-cpuid.module': {
+    source: 'tdx.c tdx_vcpu_get_cpuid: leaf 0, leaf 0x80000000',
+    errno: 'EIO',
+    what: 'The TDX module hands out leaves 0 and 0x80000000',
+    fix: 'Look for the status in the kernel log (dmesg)',
+  },
+  'kvm.finalize.td-state': {
+    source: 'tdx.c tdx_td_finalize: is_hkid_assigned, TD_STATE_RUNNABLE',
+    errno: 'EINVAL',
+    what: 'KVM_TDX_FINALIZE_VM is issued once, after KVM_TDX_INIT_VM',
+    fix: 'Issue KVM_TDX_INIT_VM first, KVM_TDX_FINALIZE_VM once',
+  },
+  'kvm.finalize.premapped': {
+    source: 'tdx.c tdx_td_finalize: nr_premapped',
+    errno: 'EINVAL',
+    what: 'No page is left half added by a failed KVM_TDX_INIT_MEM_REGION',
+    fix: 'Add the page that failed once more',
+  },
+  'kvm.finalize.busy': {
+    source: 'tdx.c tdx_td_finalize: tdx_operand_busy',
+    errno: 'EBUSY',
+    what: 'TDH.MR.FINALIZE finds its operands free',
+    fix: 'Zero hw_error and try again',
+  },
+  'kvm.finalize.module': {
+    source: 'tdx.c tdx_td_finalize: KVM_BUG_ON after TDH.MR.FINALIZE',
+    errno: 'EIO',
+    what: 'TDH.MR.FINALIZE succeeds, which takes at least one initialised vCPU; a failure leaves a dead VM',
+    fix: 'Issue KVM_TDX_INIT_VCPU before KVM_TDX_FINALIZE_VM',
+  },
+  'kvm.run.td-state': {
+    source: 'tdx.c tdx_vcpu_pre_run',
+    errno: 'EINVAL',
+    what: 'KVM_RUN is issued on an initialised vCPU of a finalised TD',
+    fix: 'Issue KVM_TDX_INIT_VCPU and KVM_TDX_FINALIZE_VM first',
+  },
+});
