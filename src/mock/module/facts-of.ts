@@ -10,6 +10,9 @@ const RANGE_BITS = 0x000f_ffff_fe00_0000n;
 const FEATURES0_TOPOLOGY_ENUM = 1n << 20n;
 const FEATURES0_MAXPA_VIRT = 1n << 27n;
 
+/** Update version of 1.5.05, whose TDH.MEM.RANGE.UNBLOCK names RCX. */
+const FIRST_UNBLOCK_RCX = 5;
+
 const msr = (platform: Platform, index: number): bigint => BigInt(platform.msr[`0x${index.toString(16)}`] ?? 0);
 
 /** Where the module itself lives; the mask's lowest set bit is the size (mask_to_size). */
@@ -46,6 +49,7 @@ export function factsOf({ rules, platform, nativeFms, tscHz, keyIds, sysInfo }: 
     features: {
       vpInitVersion: sysInfo.tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
       virtualMaxPa: (sysInfo.tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
+      unblockOperand: sysInfo.updateVersion < FIRST_UNBLOCK_RCX ? 'SEPT_TREE' : 'RCX',
     },
   };
 }

@@ -38,4 +38,6 @@ export interface ModuleFeatures {
   readonly vpInitVersion: 0 | 1;
   /** TDCS has VIRT_MAXPA, and it limits private GPAs (TDX_FEATURES0.MAXPA_VIRT). */
   readonly virtualMaxPa: boolean;
+  /** The operand that TDH.MEM.RANGE.UNBLOCK names in TDX_TLB_TRACKING_NOT_DONE: SEPT_TREE in 1.5.01 only. */
+  readonly unblockOperand: 'SEPT_TREE' | 'RCX';
 }
