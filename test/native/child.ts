@@ -9,7 +9,7 @@ export interface Ended {
   milliseconds: number;
 }
 
-const LONGEST = 30_000;
+const LONGEST = 50_000;
 
 /** Runs a program of test/native/children, which uses what was built. It is killed if it does not end. */
 export function runChild(
