@@ -34,7 +34,10 @@ let told = false;
 
 /** Tests that need the real KVM. Where there is none they are skipped, and the reason is printed. */
 export function describeOnKernel(title: string, body: () => void): void {
-  if (kernel.absent === undefined) return describe(title, body);
+  if (kernel.absent === undefined) {
+    describe(title, body);
+    return;
+  }
   if (!told) console.warn(`Skipped, the kernel's KVM cannot be used: ${kernel.absent}`);
   told = true;
   describe.skip(`${title} (skipped: ${kernel.absent})`, body);
