@@ -13,6 +13,7 @@ export * from './cpuid/questions/index.js';
 export * from './image/index.js';
 export * from './kvm/index.js';
 export * from './launch/index.js';
+export * from './learn/index.js';
 export * from './measure/index.js';
 export {
   type CpuidEntryDocument,

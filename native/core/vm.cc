@@ -103,6 +103,7 @@ void Vm::SetUserMemoryRegion(const MemorySlot& slot) {
 
 void Vm::SetUserMemoryRegion2(const MemorySlot& slot) {
   abi::kvm_userspace_memory_region2 region{};
+  fd();  // what is closed is told before what is foreign
   region.guest_memfd = UINT32_MAX;  // no descriptor: with KVM_MEM_GUEST_MEMFD the kernel refuses it
   if (slot.guest_memfd != nullptr) {
     if (slot.guest_memfd->vm() != this) {

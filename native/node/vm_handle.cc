@@ -90,12 +90,16 @@ Napi::Value VmHandle::SetUserMemoryRegion2(const Arguments& arguments) {
 
 /** createGuestMemfd(size, flags: bigint) */
 Napi::Value VmHandle::CreateGuestMemfd(const Arguments& arguments) {
-  return GuestMemfdHandle::Make(environment(),
-                                core().CreateGuestMemfd(arguments.Size(0, "size"), arguments.U64(1, "flags")));
+  // One after the other, here and below: C++ orders the arguments of a call as it likes, and the first wrong one is told.
+  const uint64_t size = arguments.Size(0, "size");
+  const uint64_t flags = arguments.U64(1, "flags");
+  return GuestMemfdHandle::Make(environment(), core().CreateGuestMemfd(size, flags));
 }
 
 Napi::Value VmHandle::SetMemoryAttributes(const Arguments& arguments) {
-  core().SetMemoryAttributes(arguments.U64(0, "gpa"), arguments.U64(1, "size"), arguments.U64(2, "attributes"));
+  const uint64_t gpa = arguments.U64(0, "gpa");
+  const uint64_t size = arguments.U64(1, "size");
+  core().SetMemoryAttributes(gpa, size, arguments.U64(2, "attributes"));
   return arguments.env().Undefined();
 }
 

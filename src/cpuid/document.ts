@@ -22,6 +22,7 @@ export interface RulesDocument {
   /** Features that the module notes for a TD, in the module's order. */
   cpuidFlags: Record<string, string>;
   topology?: TopologySection;
+  seamcalls?: SeamcallSection;
   guest: GuestSection;
   cpuid: CpuidEntry[];
 }
@@ -70,6 +71,18 @@ export interface TopologySection {
   strict: boolean;
   /** CPUID(0xB) is derived at every sub-leaf (the last one visited wins), or once from the last used one. */
   derive: 'every-sub-leaf' | 'last-level';
+  /** With `last-level`: ECX[7:0] of an unused sub-leaf of CPUID(0xB) is its number; otherwise 0. */
+  numbered?: boolean;
+}
+
+/** What SEAMCALLs do that neither TDX_FEATURES0 nor the other sections tell. */
+export interface SeamcallSection {
+  /** A vCPU that TDH.VP.INIT refuses for its x2APIC id stays counted in NUM_VCPUS. */
+  refusedVcpusCount?: boolean;
+  /** The operand that TDH.MEM.RANGE.UNBLOCK names in TDX_TLB_TRACKING_NOT_DONE; default RCX. */
+  unblockOperand?: 'SEPT_TREE' | 'RCX';
+  /** TDH.MNG.RD of CPUID_VALUES without an entry: the id is incorrect, or the field is not readable. */
+  unlistedCpuid?: 'id-incorrect' | 'not-readable';
 }
 
 /** CPUID executed by the guest. Leaves beyond the last one of either range are answered as the last base leaf. */
@@ -128,6 +141,8 @@ export interface CpuidEntry {
   verify?: Registers;
   /** TDH.SYS.LP.INIT: these bits are equal on all logical processors. */
   same?: Registers;
+  /** Sampled as zeros, once the requirements are checked, unless this holds. */
+  present?: string;
   /** 0, or calculated. */
   zero?: Registers;
   one?: Registers;

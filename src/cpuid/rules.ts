@@ -43,6 +43,7 @@ export interface CompiledEntry {
   /** Bits that clearing one XFAM bit clears. */
   xfam: readonly { bit: number; masks: Masks }[];
   only: Test | undefined;
+  present: Test | undefined;
   /** In order. */
   set: readonly FieldCode[];
   boot: readonly CompiledRequirement[];
@@ -233,6 +234,7 @@ export function compileRules(document: RulesDocument, { trusted = false } = {}):
       allowed: masks(e.allowed, where),
       xfam,
       only: e.only === undefined ? undefined : test(e.only, `${where}.only`),
+      present: e.present === undefined ? undefined : test(e.present, `${where}.present`),
       set: calculated(e.set),
       boot: (e.boot ?? []).map((r) => requirement(r, `${where}.boot`)),
       checks: (e.checks ?? []).map((r) => requirement(r, `${where}.checks`)),
@@ -246,7 +248,7 @@ export function compileRules(document: RulesDocument, { trusted = false } = {}):
     return {
       leaves: leaves && new Set(leaves.map((leaf) => number(leaf, where))),
       fixed: fixed ?? false,
-      ve: ve === undefined ? undefined : truth(code(ve, `${where}.ve`)),
+      ve: ve === undefined ? undefined : test(ve, `${where}.ve`),
       registers: REGISTERS.map((name) => {
         const text = registers?.[name];
         return text === undefined ? undefined : code(text, `${where}.${name}`);

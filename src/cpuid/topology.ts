@@ -60,7 +60,10 @@ export function checkTopology(
   if (topology.derive === 'last-level') {
     const level = hasSmt ? 1 : 0;
     core(last, level, (CORE << 8) | level);
-    for (let n = level + 1; n <= 2; n++) virtual.fill(0, topology.xb[n]! * 4 + EAX, topology.xb[n]! * 4 + 4);
+    for (let n = level + 1; n <= 2; n++) {
+      virtual.fill(0, topology.xb[n]! * 4 + EAX, topology.xb[n]! * 4 + 4);
+      if (topology.numbered) virtual[topology.xb[n]! * 4 + ECX] = n;
+    }
   }
   return undefined;
 }

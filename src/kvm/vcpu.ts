@@ -103,7 +103,10 @@ export interface PortAnswer {
   last: number;
   /** What a read gives, each byte; default 0xff, an empty bus. */
   readByte?: number;
-  /** Keep the bytes written for {@link KvmVcpu.takePortOutput}. */
+  /**
+   * Keep the bytes written for {@link KvmVcpu.takePortOutput}. When 1 MiB waits, the next write is an exit with its own
+   * bytes, as if its port were not answered.
+   */
   gather?: boolean;
 }
 

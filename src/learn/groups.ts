@@ -47,7 +47,7 @@ export async function findGroups(bits: readonly number[], accepts: Accepts): Pro
 
 /**
  * The least accepted set with bit `n`, if what is refused is refused because bits need others: starts from an accepted set
- * and leaves out runs of bits, long ones first (the bits of a feature are neighbours).
+ * and leaves out bits while that is accepted.
  */
 async function closure(
   n: number,
@@ -56,18 +56,25 @@ async function closure(
   accepts: Accepts,
 ): Promise<number[]> {
   const containing = [...known.values()].filter((set) => set.includes(n)).sort((a, b) => a.length - b.length);
-  let current = containing[0] ?? [...bits];
-  for (let length = current.length - 1; length >= 1; length--) {
-    for (let from = 0; from + length <= current.length; from++) {
-      const rest = current.filter((_, i) => i < from || i >= from + length);
-      if (!rest.includes(n) || !(await accepts(maskOf(rest)))) continue;
-      current = rest;
-      if (current.length === 1) return current;
-      length = Math.min(length, current.length - 1);
-      from = -1;
-    }
+  let current: readonly number[] = containing[0] ?? bits;
+  for (;;) {
+    const less = await without(current, n, accepts);
+    if (!less) return [...current];
+    current = less;
   }
-  return current;
+}
+
+/** An accepted set with fewer bits: without a run of neighbours, as the bits of a feature are, or without any two. */
+async function without(current: readonly number[], n: number, accepts: Accepts): Promise<number[] | undefined> {
+  for (const left of smaller(current)) if (left.includes(n) && (await accepts(maskOf(left)))) return left;
+  return undefined;
+}
+
+function* smaller(set: readonly number[]): Generator<number[]> {
+  for (let length = set.length - 1; length >= 1; length--)
+    for (let from = 0; from + length <= set.length; from++) yield set.filter((_, i) => i < from || i >= from + length);
+  for (let a = 0; a < set.length; a++)
+    for (let b = a + 2; b < set.length; b++) yield set.filter((_, i) => i !== a && i !== b);
 }
 
 async function exclusiveGroups(

@@ -1,3 +1,4 @@
+export { type Contradiction, compareLearnt, ruleText } from './compare.js';
 export type {
   LearntDocument,
   LearntEntry,

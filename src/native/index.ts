@@ -1,6 +1,6 @@
 /** The seam on the real kernel. No policy: what KVM is asked and what it answers, in the seam's types. */
+import { u32 } from '../kvm/check.js';
 import type { KvmSystem } from '../kvm/system.js';
-import { integer } from './check.js';
 import { loadAddon } from './loader.js';
 import { NativeSystem } from './system.js';
 
@@ -69,8 +69,8 @@ export interface CpuidValues {
  * @returns undefined where there is no addon.
  */
 export function readNativeCpuid(leaf: number, subleaf: number = 0): CpuidValues | undefined {
-  integer('leaf', leaf, 0xffff_ffff);
-  integer('subleaf', subleaf, 0xffff_ffff);
+  u32('leaf', leaf);
+  u32('subleaf', subleaf);
   const loaded = loadAddon();
   if ('reason' in loaded) return undefined;
   const [eax, ebx, ecx, edx] = loaded.addon.cpuid(leaf, subleaf);

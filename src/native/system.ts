@@ -1,4 +1,5 @@
 import { release } from 'node:os';
+import { memorySize } from '../kvm/check-memory.js';
 import { KVM_CAP, KVM_X86_TDX_VM } from '../kvm/constants.js';
 import type { CpuidEntry } from '../kvm/cpuid.js';
 import type { GuestMemory } from '../kvm/memory.js';
@@ -46,7 +47,7 @@ export class NativeSystem implements KvmSystem {
   }
 
   createMemory(size: number): GuestMemory {
-    return new NativeGuestMemory(this.#handle.createMemory(size), size, this);
+    return new NativeGuestMemory(this.#handle.createMemory(memorySize(size)), size, this);
   }
 
   close(): void {

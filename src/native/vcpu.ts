@@ -1,20 +1,14 @@
+import { cpuidEntries } from '../kvm/check-cpuid.js';
+import { memRegion } from '../kvm/check-memory.js';
+import { runOptions } from '../kvm/check-run.js';
 import type { CpuidEntry } from '../kvm/cpuid.js';
 import { AbortError, KvmError, KvmStateError } from '../kvm/errors.js';
 import type { VcpuExit } from '../kvm/exits.js';
+import { packRegs, packSregs, unpackRegs, unpackSregs } from '../kvm/registers.js';
 import type { KvmRegs, KvmSregs, KvmVcpu, RunOptions, TdxMemRegion, TdxVcpuOps } from '../kvm/vcpu.js';
 import type { HowRunEnded, VcpuHandle } from './addon.js';
-import { bigint, boolean, bytes, integer, record } from './check.js';
-import { memoryHandle, NativeGuestMemory } from './memory.js';
-import {
-  packCpuid,
-  packPorts,
-  packRegs,
-  packSregs,
-  packTdVmCallInfo,
-  unpackCpuid,
-  unpackRegs,
-  unpackSregs,
-} from './pack.js';
+import { NativeGuestMemory } from './memory.js';
+import { packCpuid, packPorts, packTdVmCallInfo, unpackCpuid } from './pack.js';
 
 /**
  * Pages that one KVM_TDX_INIT_MEM_REGION is given when somebody wants to hear of progress: a measured page takes some tens
@@ -34,28 +28,14 @@ class NativeTdxVcpu implements TdxVcpuOps {
   }
 
   initMemRegion(region: TdxMemRegion): void {
-    record('region', region);
-    const { source, sourceOffset, gpa, nrPages, measure, onProgress } = region;
-    const handle = memoryHandle('region.source', source, NativeGuestMemory);
-    integer('region.sourceOffset', sourceOffset);
-    bigint('region.gpa', gpa);
-    integer('region.nrPages', nrPages);
-    boolean('region.measure', measure);
-    if (onProgress !== undefined && typeof onProgress !== 'function') {
-      throw new TypeError('region.onProgress must be a function');
-    }
-    if (sourceOffset + nrPages * 4096 > source.size) {
-      throw new RangeError(
-        `region: ${nrPages} pages from offset ${sourceOffset} are outside the source's ${source.size} bytes`,
-      );
-    }
+    const { source, sourceOffset, gpa, nrPages, measure, onProgress } = memRegion(region, NativeGuestMemory);
     const most = onProgress === undefined ? nrPages : PAGES_PER_CALL;
     let done = 0;
     do {
       const pages = Math.min(nrPages - done, most);
       try {
         this.#handle.tdxInitMemRegion(
-          handle,
+          source.handle,
           sourceOffset + done * 4096,
           BigInt.asUintN(64, gpa + BigInt(done) * 4096n),
           pages,
@@ -103,7 +83,7 @@ export class NativeVcpu implements KvmVcpu {
   }
 
   setCpuid2(entries: readonly CpuidEntry[]): void {
-    this.#handle.setCpuid2(packCpuid('entries', entries));
+    this.#handle.setCpuid2(packCpuid(cpuidEntries('entries', entries)));
   }
 
   getRegs(): KvmRegs {
@@ -123,18 +103,14 @@ export class NativeVcpu implements KvmVcpu {
   }
 
   async run(options: RunOptions = {}): Promise<VcpuExit> {
-    const { reply = {}, signal, ports = [] } = record('options', options) as RunOptions;
-    record('options.reply', reply);
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
-      throw new TypeError('options.signal must be an AbortSignal');
-    }
-    const data = reply.data === undefined ? null : bytes('reply.data', reply.data);
+    const { reply, signal, ports } = runOptions(options);
     const info = reply.tdVmCallInfo === undefined ? null : packTdVmCallInfo(reply.tdVmCallInfo);
-    const ranges = packPorts(ports);
-    if (signal?.aborted && !this.closed && !this.#running) throw new AbortError(signal.reason);
+    if (!this.closed && !this.#running && signal?.aborted) throw new AbortError(signal.reason);
 
     const interrupt = (): void => this.#handle.interrupt();
     try {
+      // Before the run: what is no signal after all must not leave a guest that nobody can stop.
+      signal?.addEventListener('abort', interrupt, { once: true });
       return await new Promise<VcpuExit>((resolve, reject) => {
         const settle = (how: HowRunEnded, exitOrErrno?: unknown): void => {
           this.#running = false;
@@ -143,9 +119,8 @@ export class NativeVcpu implements KvmVcpu {
           else if (how === 'failed') reject(new KvmError({ errno: exitOrErrno as number, request: 'KVM_RUN' }));
           else reject(new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`));
         };
-        this.#handle.run(data, reply.ret ?? null, info, ranges, settle);
+        this.#handle.run(reply.data ?? null, reply.ret ?? null, info, packPorts(ports), settle);
         this.#running = true;
-        signal?.addEventListener('abort', interrupt, { once: true });
       });
     } finally {
       signal?.removeEventListener('abort', interrupt);

@@ -1,13 +1,12 @@
+import { initVmParams } from '../kvm/check-init-vm.js';
+import { enableCapArguments, memorySlot } from '../kvm/check-memory.js';
 import type { GuestMemfd } from '../kvm/memory.js';
 import type { KvmVcpu } from '../kvm/vcpu.js';
 import type { KvmVm, MemoryRegion, MemoryRegion2, TdxCapabilities, TdxInitVm, TdxVmOps } from '../kvm/vm.js';
 import type { VmHandle } from './addon.js';
-import { array, bigint, bytes, integer, record } from './check.js';
-import { memoryHandle, NativeGuestMemfd, NativeGuestMemory } from './memory.js';
+import { NativeGuestMemfd, NativeGuestMemory } from './memory.js';
 import { packCpuid, unpackCpuid } from './pack.js';
 import { NativeVcpu } from './vcpu.js';
-
-const measurementFields = ['mrConfigId', 'mrOwner', 'mrOwnerConfig'] as const;
 
 class NativeTdxVm implements TdxVmOps {
   readonly #handle: VmHandle;
@@ -31,17 +30,9 @@ class NativeTdxVm implements TdxVmOps {
   }
 
   initVm(params: TdxInitVm): void {
-    const values = record('params', params);
-    const measurement = new Uint8Array(measurementFields.length * 48);
-    measurementFields.forEach((field, i) => {
-      if (values[field] !== undefined) measurement.set(bytes(`params.${field}`, values[field], 48), i * 48);
-    });
-    this.#handle.tdxInitVm(
-      bigint('params.attributes', params.attributes),
-      bigint('params.xfam', params.xfam),
-      measurement,
-      packCpuid('params.cpuid', params.cpuid),
-    );
+    const { attributes, xfam, mrConfigId, mrOwner, mrOwnerConfig, cpuid } = initVmParams(params);
+    const measurement = Uint8Array.from([...mrConfigId, ...mrOwner, ...mrOwnerConfig]);
+    this.#handle.tdxInitVm(attributes, xfam, measurement, packCpuid(cpuid));
   }
 
   finalizeVm(): void {
@@ -78,12 +69,10 @@ export class NativeVm implements KvmVm {
   }
 
   enableCap(capability: number, args: readonly bigint[] = [], flags: number = 0): void {
+    const checked = enableCapArguments(capability, args, flags);
     const numbers = new BigUint64Array(4);
-    array('args', args).forEach((value, i) => {
-      if (i >= numbers.length) throw new RangeError(`args must have at most 4 elements, got ${args.length}`);
-      numbers[i] = bigint(`args[${i}]`, value);
-    });
-    this.#handle.enableCap(capability, flags, numbers);
+    numbers.set(checked.args);
+    this.#handle.enableCap(checked.cap, checked.flags, numbers);
   }
 
   createVcpu(id: number): KvmVcpu {
@@ -101,17 +90,21 @@ export class NativeVm implements KvmVm {
   }
 
   setUserMemoryRegion(region: MemoryRegion): void {
-    record('region', region);
-    this.#handle.setUserMemoryRegion(...slot(region));
+    const { slot, flags, gpa, size, memory, memoryOffset } = memorySlot(region, NativeGuestMemory);
+    this.#handle.setUserMemoryRegion(slot, flags, gpa, size, memory?.handle ?? null, memoryOffset);
   }
 
   setUserMemoryRegion2(region: MemoryRegion2): void {
-    record('region', region);
-    const { guestMemfd, guestMemfdOffset = 0 } = region;
+    const checked = memorySlot(region, NativeGuestMemory, NativeGuestMemfd);
     this.#handle.setUserMemoryRegion2(
-      ...slot(region),
-      guestMemfd == null ? null : memoryHandle('region.guestMemfd', guestMemfd, NativeGuestMemfd),
-      integer('region.guestMemfdOffset', guestMemfdOffset),
+      checked.slot,
+      checked.flags,
+      checked.gpa,
+      checked.size,
+      checked.memory?.handle ?? null,
+      checked.memoryOffset,
+      checked.guestMemfd?.handle ?? null,
+      checked.guestMemfdOffset,
     );
   }
 
@@ -142,13 +135,3 @@ export class NativeVm implements KvmVm {
     this.close();
   }
 }
-
-const slot = (region: MemoryRegion) =>
-  [
-    integer('region.slot', region.slot, 0xffff_ffff),
-    integer('region.flags', region.flags ?? 0, 0xffff_ffff),
-    bigint('region.gpa', region.gpa),
-    integer('region.size', region.size),
-    region.memory == null ? null : memoryHandle('region.memory', region.memory, NativeGuestMemory),
-    integer('region.memoryOffset', region.memoryOffset ?? 0),
-  ] as const;

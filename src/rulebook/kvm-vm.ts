@@ -8,6 +8,12 @@ export const KVM_VM_RULES = rules({
     what: 'Every pointer given to the kernel leads to mapped memory of the needed length',
     fix: 'Give the address of a structure that is as long as the request needs',
   },
+  'kvm.user-address-space': {
+    source: 'mm/mmap.c get_unmapped_area: ENOMEM beyond TASK_SIZE',
+    errno: 'ENOMEM',
+    what: "A process's memory fits into its 2^47 bytes of addresses",
+    fix: 'Ask for less memory, or close some',
+  },
   'kvm.vm-dead': {
     source: 'kvm_main.c kvm_vm_ioctl, kvm_vcpu_ioctl: vm_dead, set by KVM_BUG_ON',
     errno: 'EIO',

@@ -28,10 +28,16 @@ export class Truth {
   readonly host: Host;
   readonly profile: Profile;
   /** The leaves that GET_CPUID shows: all that the module lets be read. */
-  readonly places: readonly { leaf: number; subleaf: number | null; at: number }[];
+  readonly places: readonly {
+    leaf: number;
+    subleaf: number | null;
+    /** Position among the entries; undefined: always zero, without an entry. */
+    at: number | undefined;
+  }[];
   /** Position in TD_PARAMS.CPUID_CONFIG of each row. */
   readonly #slots: readonly number[];
   readonly #params = new Uint8Array(1024);
+  readonly #accepted = new Map<string, bigint[]>();
 
   constructor(
     profile: string | Profile,
@@ -40,9 +46,14 @@ export class Truth {
     this.profile = typeof profile === 'string' ? loadProfile(profile) : profile;
     const rules = loadRules(this.profile.module.version!);
     this.host = sampleHost(rules, this.profile.platform as never);
-    this.places = rules.entries.flatMap(({ leaf, subleaf, faulting }, at) =>
+    const entries = rules.entries.flatMap(({ leaf, subleaf, faulting }, at) =>
       faulting || (leaf > LAST_LEAF && leaf < 0x8000_0000) ? [] : [{ leaf, subleaf, at }],
     );
+    const zeros = rules.unlisted.flatMap(({ fixed, leaves }) => (fixed ? [...leaves!] : []));
+    const zeroPlaces = zeros
+      .filter((leaf) => rules.find(leaf, null) === undefined)
+      .map((leaf) => ({ leaf, subleaf: null, at: undefined }));
+    this.places = [...entries, ...zeroPlaces];
     this.#slots = capabilities.cpuid.map(
       ({ function: leaf, index }) =>
         rules.entries.find((e) => e.config >= 0 && e.leaf === leaf && (e.subleaf ?? 0) === index)!.config,
@@ -79,6 +90,7 @@ export class Truth {
     if (evaluateTd(host)) return undefined;
     const shown = new Uint32Array(this.places.length * 4);
     this.places.forEach(({ leaf, at }, i) => {
+      if (at === undefined) return;
       shown.set(host.scope.virtual.subarray(at * 4, at * 4 + 4), i * 4);
       if (leaf === GPAW_LEAF) shown[i * 4] = ((shown[i * 4]! & ~0xff_0000) | (gpaw << 16)) >>> 0;
     });
@@ -103,6 +115,12 @@ export class Truth {
 
   /** Every subset of the offered bits that is accepted with nothing configured. */
   acceptedSets(field: 'xfam' | 'attributes'): bigint[] {
+    const known = this.#accepted.get(field) ?? this.#findAcceptedSets(field);
+    this.#accepted.set(field, known);
+    return known;
+  }
+
+  #findAcceptedSets(field: 'xfam' | 'attributes'): bigint[] {
     const offered = field === 'xfam' ? this.capabilities.supportedXfam & ~3n : this.capabilities.supportedAttrs;
     const bits = Array.from({ length: 64 }, (_, n) => 1n << BigInt(n)).filter((bit) => offered & bit);
     return Array.from({ length: 2 ** bits.length }, (_, n) =>

@@ -1,37 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { loadRules } from '../../src/cpuid/index.js';
 import { decodeTdxStatus } from '../../src/kvm/status.js';
-import { bootModule } from '../../src/mock/module/boot.js';
 import { cpuid } from '../../src/mock/module/cpuid.js';
 import type { GuestCall } from '../../src/mock/module/guest-call.js';
-import { initTd } from '../../src/mock/module/mng-init.js';
-import { Td, Vcpu } from '../../src/mock/module/td.js';
 import { tdgVmWr } from '../../src/mock/module/tdg-vm-wr.js';
 import { wrmsrXss } from '../../src/mock/module/wrmsr.js';
 import { xsetbv } from '../../src/mock/module/xsetbv.js';
-import { loadPlatform } from '../../src/mock/platforms.js';
-
-const AVX512 = 0xe0n;
-const AMX = 0x60000n;
-const CET = 0x1800n;
-
-/** The only VCPU of a TD with all XFAM bits of AVX-512, AMX and CET, or of `xfam`. */
-function guest({ version = '1.5.06', xfam = 0x7n | AVX512 | AMX | CET, configFlags = 0 } = {}): GuestCall {
-  const boot = bootModule(loadRules(version), loadPlatform('spr'));
-  if (!boot.ok) throw new Error(boot.rule);
-  const params = new Uint8Array(1024);
-  const view = new DataView(params.buffer);
-  view.setBigUint64(8, xfam, true);
-  view.setUint16(16, 1, true);
-  view.setUint8(24, 0x1e);
-  view.setUint8(32, configFlags);
-  view.setUint16(40, 40, true);
-  const { td: configuration, rule } = initTd(boot.module, params, 6);
-  if (!configuration) throw new Error(rule);
-  const td = new Td(0x1000, 33, new BigUint64Array(4));
-  td.configuration = configuration;
-  return { module: boot.module, vcpu: new Vcpu(td, 0x2000) };
-}
+import { AMX, AVX512, CET, guest } from './guest-vcpu.js';
 
 describe('XSETBV', () => {
   it.each([

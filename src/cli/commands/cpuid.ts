@@ -4,6 +4,7 @@ import { baselineCommand } from './cpuid-baseline.js';
 import { diffCommand } from './cpuid-diff.js';
 import { evaluateCommand } from './cpuid-evaluate.js';
 import { explainCommand } from './cpuid-explain.js';
+import { cpuidLearnCommand } from './cpuid-learn.js';
 import { solveCommand } from './cpuid-solve.js';
 
 /** Questions about CPUID, a command each. */
@@ -18,6 +19,7 @@ export const cpuidCommand = (bind: Bind): Command =>
     .addCommand(diffCommand(bind))
     .addCommand(solveCommand(bind))
     .addCommand(baselineCommand(bind))
+    .addCommand(cpuidLearnCommand(bind))
     .addHelpText(
       'after',
       `
@@ -26,5 +28,6 @@ Examples:
   $ tdxctl cpuid explain AVX512F                what decides the bit, and how to get it 1 or 0
   $ tdxctl cpuid diff 1.5.05 1.5.06             what a newer module changes
   $ tdxctl cpuid solve --want AVX512 --avoid TSX
-  $ tdxctl cpuid baseline spr-1.5.06 gnr-1.5.06 one configuration for both`,
+  $ tdxctl cpuid baseline spr-1.5.06 gnr-1.5.06 one configuration for both
+  $ tdxctl cpuid learn --out rules.json         find the rules of this host out, by trying`,
     );

@@ -33,7 +33,7 @@ const refused = (rule: RuleId): TdcallResult => ({ status: ruleStatus(rule), r8:
 function isField({ module }: GuestCall, id: bigint): boolean {
   try {
     checkSingleElement(id);
-    findField(tdFields(featuresOf(module.sysInfo)), id);
+    findField(tdFields(featuresOf(module)), id);
     return true;
   } catch (error) {
     if (error instanceof Refusal) return false;

@@ -31,7 +31,7 @@ export function mngRdWr(call: Call): void {
   const isCpuid = fieldClass(id) === CPUID_CLASS;
   const element = findField(tdFields(call.module.facts.features), id, isCpuid ? fieldCode(id) & 1 : fieldCode(id));
   const old = isCpuid
-    ? cpuidValue(cpuidElement(configuration, fieldCode(id)))
+    ? cpuidValue(cpuidElement(configuration, fieldCode(id), call.module.facts.features))
     : readTdField(call, td, element.row, element.index);
 
   if (call.leaf === TDH.MNG_RD) {

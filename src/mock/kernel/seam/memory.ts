@@ -1,12 +1,16 @@
+import { integer } from '../../../kvm/check.js';
+import { discardRange, readRange, writeRange } from '../../../kvm/check-memory.js';
 import { KvmStateError } from '../../../kvm/errors.js';
 import type { GuestMemfd, GuestMemory } from '../../../kvm/memory.js';
 import type { KernelGuestMemfd } from '../guest-memfd.js';
+import { Refusal } from '../refusal.js';
 import type { Task } from '../user.js';
-import { bytes, integer, rangeError } from './check.js';
-import { demandOpen, issue } from './issue.js';
+import { demandOpen, issue, kvmError } from './issue.js';
 
 const PAGE = 4096;
 const CHUNK = 65_536;
+/** TASK_SIZE_MAX with 4-level page tables. */
+const USER_END = 1n << 47n;
 
 /** The modelled process: where its memory lies, and whether a signal waits for it. */
 export class MockProcess implements Task {
@@ -25,19 +29,27 @@ export class MockProcess implements Task {
     return undefined;
   }
 
-  /** mmap(): memory with an address of its own and an unmapped page behind it. */
+  /** mmap(): memory with an address of its own and an unmapped page behind it. @throws KvmError ENOMEM. */
   map(size: number): MockGuestMemory {
-    const memory = new MockGuestMemory(size, this.#next, () => this.#memories.delete(memory));
+    if (this.#next + BigInt(size) > USER_END) {
+      throw kvmError('guest memory', new Refusal('kvm.user-address-space'), { syscall: 'mmap' });
+    }
+    const memory = new MockGuestMemory(size, this.#next, this);
     this.#next += BigInt(size + PAGE);
     this.#memories.add(memory);
     return memory;
   }
 
-  /** Where memory of this process lies. @throws KvmStateError for memory of another system. */
-  addressOf(memory: GuestMemory, name: string): bigint {
-    if (memory.closed) demandOpen('memory', true);
-    if (memory instanceof MockGuestMemory && this.#memories.has(memory)) return memory.address;
-    throw new KvmStateError('ERR_KVM_FOREIGN_OBJECT', `${name} belongs to another system`);
+  /** munmap(). */
+  unmap(memory: MockGuestMemory): void {
+    this.#memories.delete(memory);
+  }
+
+  /** Where memory of this process lies. @throws KvmStateError for memory of another system, and for closed memory. */
+  addressOf(memory: MockGuestMemory, name: string): bigint {
+    if (memory.owner !== this) throw new KvmStateError('ERR_KVM_FOREIGN_OBJECT', `${name} belongs to another system`);
+    demandOpen('memory', memory.closed);
+    return memory.address;
   }
 
   unmapAll(): void {
@@ -54,8 +66,13 @@ export class MockGuestMemory implements GuestMemory {
     readonly size: number,
     /** Where it lies in the modelled process. */
     readonly address: bigint,
-    private readonly unmap: () => void,
+    /** Whose memory it is. */
+    readonly owner: MockProcess,
   ) {}
+
+  static made(value: object): value is MockGuestMemory {
+    return #chunks in value;
+  }
 
   get closed(): boolean {
     return this.#closed;
@@ -76,13 +93,6 @@ export class MockGuestMemory implements GuestMemory {
     return this.#chunk(Math.floor(offset / CHUNK)).subarray(start, start + PAGE);
   }
 
-  #checkRange(offset: number, length: number): void {
-    demandOpen('memory', this.#closed);
-    integer('offset', offset);
-    integer('length', length);
-    if (offset + length > this.size) throw rangeError('offset + length', `at most ${this.size}`, offset + length);
-  }
-
   /** Calls `each` with the part of every chunk that [offset, offset + length) touches. */
   #parts(offset: number, length: number, each: (index: number, start: number, end: number, at: number) => void): void {
     for (let at = 0; at < length; ) {
@@ -95,7 +105,8 @@ export class MockGuestMemory implements GuestMemory {
   }
 
   read(offset: number, length: number): Uint8Array {
-    this.#checkRange(offset, length);
+    readRange(this, offset, length);
+    demandOpen('memory', this.#closed);
     const result = new Uint8Array(length);
     this.#parts(offset, length, (index, start, end, at) => {
       const chunk = this.#chunks.get(index);
@@ -105,17 +116,16 @@ export class MockGuestMemory implements GuestMemory {
   }
 
   write(offset: number, data: Uint8Array): void {
-    bytes('bytes', data);
-    this.#checkRange(offset, data.length);
+    writeRange(this, offset, data);
+    demandOpen('memory', this.#closed);
     this.#parts(offset, data.length, (index, start, end, at) =>
       this.#chunk(index).set(data.subarray(at, at + end - start), start),
     );
   }
 
   discard(offset: number, length: number): void {
-    this.#checkRange(offset, length);
-    if (offset % PAGE !== 0) throw rangeError('offset', `a multiple of ${PAGE}`, offset);
-    if (length % PAGE !== 0) throw rangeError('length', `a multiple of ${PAGE}`, length);
+    discardRange(this, offset, length);
+    demandOpen('memory', this.#closed);
     // Zeroed in place: a TDX module or a guest may be looking at these very bytes.
     this.#parts(offset, length, (index, start, end) => this.#chunks.get(index)?.fill(0, start, end));
   }
@@ -124,7 +134,7 @@ export class MockGuestMemory implements GuestMemory {
     if (this.#closed) return;
     this.#closed = true;
     this.#chunks.clear();
-    this.unmap();
+    this.owner.unmap(this);
   }
 
   [Symbol.dispose](): void {
@@ -133,19 +143,31 @@ export class MockGuestMemory implements GuestMemory {
 }
 
 export class MockGuestMemfd implements GuestMemfd {
+  readonly #kernel: KernelGuestMemfd;
+
   constructor(
     readonly size: number,
-    /** For the model only. */
-    readonly kernel: KernelGuestMemfd,
-  ) {}
+    kernel: KernelGuestMemfd,
+  ) {
+    this.#kernel = kernel;
+  }
+
+  static made(value: object): value is MockGuestMemfd {
+    return #kernel in value;
+  }
+
+  /** For the model only. */
+  get kernel(): KernelGuestMemfd {
+    return this.#kernel;
+  }
 
   get closed(): boolean {
     return !this.kernel.open;
   }
 
   punchHole(offset: number, length: number): void {
-    demandOpen('guest_memfd', this.closed);
     const hole = [BigInt(integer('offset', offset)), BigInt(integer('length', length))] as const;
+    demandOpen('guest_memfd', this.closed);
     issue(
       'FALLOC_FL_PUNCH_HOLE',
       () => this.kernel.punchHole(...hole),

@@ -1,10 +1,11 @@
+import { u32 } from '../../../kvm/check.js';
+import { memorySize } from '../../../kvm/check-memory.js';
 import type { CpuidEntry } from '../../../kvm/cpuid.js';
 import type { GuestMemory } from '../../../kvm/memory.js';
 import type { KvmSystem } from '../../../kvm/system.js';
 import type { KvmVm } from '../../../kvm/vm.js';
 import type { MockHost } from '../host.js';
 import { Vm } from '../vm.js';
-import { integer, rangeError } from './check.js';
 import { demandOpen, issue } from './issue.js';
 import { MockProcess } from './memory.js';
 import { MockVm } from './vm.js';
@@ -41,14 +42,14 @@ export class MockSystem implements KvmSystem {
   }
 
   checkExtension(capability: number): number {
+    u32('capability', capability);
     demandOpen('system', this.#closed);
-    integer('capability', capability);
     return issue('KVM_CHECK_EXTENSION', () => this.host.checkExtension(capability));
   }
 
   createVm(type: number): KvmVm {
+    u32('type', type);
     demandOpen('system', this.#closed);
-    integer('type', type);
     const kernel = issue('KVM_CREATE_VM', () =>
       this.host.faults.during('KVM_CREATE_VM', () => new Vm(this.host, this.#process, type)),
     );
@@ -72,8 +73,8 @@ export class MockSystem implements KvmSystem {
   }
 
   createMemory(size: number): GuestMemory {
+    memorySize(size);
     demandOpen('system', this.#closed);
-    if (integer('size', size) === 0 || size % 4096 !== 0) throw rangeError('size', 'a positive multiple of 4096', size);
     return this.#process.map(size);
   }
 

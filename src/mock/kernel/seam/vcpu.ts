@@ -1,16 +1,19 @@
+import { typeError, u64 } from '../../../kvm/check.js';
+import { cpuidEntries } from '../../../kvm/check-cpuid.js';
+import { memRegion } from '../../../kvm/check-memory.js';
+import { runOptions } from '../../../kvm/check-run.js';
 import { KVM_TDX, KVM_TDX_MEASURE_MEMORY_REGION } from '../../../kvm/constants.js';
 import type { CpuidEntry } from '../../../kvm/cpuid.js';
 import { AbortError, KvmStateError } from '../../../kvm/errors.js';
-import type { VcpuExit } from '../../../kvm/exits.js';
+import type { ExitReply, VcpuExit } from '../../../kvm/exits.js';
+import { packRegs, packSregs, unpackRegs, unpackSregs } from '../../../kvm/registers.js';
 import type { KvmRegs, KvmSregs, KvmVcpu, RunOptions, TdxMemRegion, TdxVcpuOps } from '../../../kvm/vcpu.js';
 import { Refusal } from '../refusal.js';
 import { type InitMemRegion, type TdxCmdData, tdxCmdData, type UserValue, userValue } from '../user.js';
 import type { Vcpu } from '../vcpu.js';
-import { cpuidEntries, integer, object, rangeError, u64 } from './check.js';
 import { demandOpen, issue, kvmError } from './issue.js';
-import type { MockProcess } from './memory.js';
+import { MockGuestMemory, type MockProcess } from './memory.js';
 
-const PAGE = 4096;
 /** With somebody watching, a call adds at most this many pages. */
 const PAGES_PER_CALL = 256;
 /** KVM_TDX_INIT_MEM_REGION is tried again this often without a page of progress before EINTR or EAGAIN is believed. */
@@ -56,8 +59,8 @@ export class MockVcpu implements KvmVcpu {
   }
 
   setCpuid2(entries: readonly CpuidEntry[]): void {
-    cpuidEntries('entries', entries);
-    const header = { nent: entries.length, readEntries: () => entries };
+    const checked = cpuidEntries('entries', entries);
+    const header = { nent: checked.length, readEntries: () => checked };
     this.#issue('KVM_SET_CPUID2', () => this.kernel.setCpuid2(() => header));
   }
 
@@ -66,8 +69,8 @@ export class MockVcpu implements KvmVcpu {
   }
 
   setRegs(regs: KvmRegs): void {
-    object('regs', regs);
-    this.#issue('KVM_SET_REGS', () => this.kernel.setRegs(regs));
+    const checked = unpackRegs(packRegs(regs));
+    this.#issue('KVM_SET_REGS', () => this.kernel.setRegs(checked));
   }
 
   getSregs(): KvmSregs {
@@ -75,13 +78,15 @@ export class MockVcpu implements KvmVcpu {
   }
 
   setSregs(sregs: KvmSregs): void {
-    object('sregs', sregs);
-    this.#issue('KVM_SET_SREGS', () => this.kernel.setSregs(sregs));
+    const checked = unpackSregs(packSregs(sregs));
+    this.#issue('KVM_SET_SREGS', () => this.kernel.setSregs(checked));
   }
 
-  async run({ signal }: RunOptions = {}): Promise<VcpuExit> {
+  async run(options: RunOptions = {}): Promise<VcpuExit> {
+    const { signal, reply } = runOptions(options);
     this.#demandIdle();
     if (signal?.aborted) throw new AbortError(signal.reason);
+    demandNoReply(reply);
     const state = this.#enter();
     if (state === 'ready') return { reason: 'unknown', exitReason: 0, detail: NO_GUEST };
     // KVM would wait for an INIT that a TD never gets, so only the caller can end this.
@@ -122,6 +127,12 @@ export class MockVcpu implements KvmVcpu {
   }
 }
 
+/** No exit of the model wants a reply, as long as it executes nothing. */
+function demandNoReply(reply: ExitReply): void {
+  for (const [field, value] of Object.entries(reply))
+    if (value !== undefined) throw typeError(`reply.${field}`, 'left out, for the last exit asked for none', value);
+}
+
 class MockTdxVcpu implements TdxVcpuOps {
   constructor(
     private readonly vcpu: Vcpu,
@@ -135,24 +146,20 @@ class MockTdxVcpu implements TdxVcpuOps {
   }
 
   initVcpu(rcx: bigint): void {
-    this.demandIdle();
     u64('rcx', rcx);
+    this.demandIdle();
     issue('KVM_TDX_INIT_VCPU', () => this.#command('INIT_VCPU', {}, 0, rcx));
   }
 
   initMemRegion(region: TdxMemRegion): void {
+    const { source, sourceOffset, gpa, nrPages, measure, onProgress } = memRegion(region, MockGuestMemory);
     this.demandIdle();
-    const { source, sourceOffset, gpa, nrPages, onProgress } = object('region', region);
-    const offset = integer('region.sourceOffset', sourceOffset);
-    const end = offset + integer('region.nrPages', nrPages) * PAGE;
-    const address = this.process.addressOf(source, 'region.source');
-    if (end > source.size) throw rangeError('region', `within the source's ${source.size} bytes`, end);
     const user = userValue<InitMemRegion>({
-      sourceAddr: address + BigInt(offset),
-      gpa: u64('region.gpa', gpa),
+      sourceAddr: this.process.addressOf(source, 'region.source') + BigInt(sourceOffset),
+      gpa,
       nrPages: 0n,
     });
-    const flags = region.measure ? KVM_TDX_MEASURE_MEMORY_REGION : 0;
+    const flags = measure ? KVM_TDX_MEASURE_MEMORY_REGION : 0;
     let done = 0;
     do {
       const pages = onProgress ? Math.min(nrPages - done, PAGES_PER_CALL) : nrPages;

@@ -1,3 +1,6 @@
+import { integer, u32, u64 } from '../../../kvm/check.js';
+import { initVmParams } from '../../../kvm/check-init-vm.js';
+import { type CheckedSlot, enableCapArguments, memorySlot } from '../../../kvm/check-memory.js';
 import { KVM_TDX } from '../../../kvm/constants.js';
 import { KvmError, KvmStateError } from '../../../kvm/errors.js';
 import type { GuestMemfd } from '../../../kvm/memory.js';
@@ -6,9 +9,8 @@ import type { KvmVm, MemoryRegion, MemoryRegion2, TdxCapabilities, TdxInitVm, Td
 import type { UserMemoryRegion } from '../memslots.js';
 import { type TdxCmdData, tdxCmdData, userValue } from '../user.js';
 import type { Vm } from '../vm.js';
-import { bytes, cpuidEntries, integer, list, object, rangeError, u32, u64 } from './check.js';
 import { demandOpen, issue } from './issue.js';
-import { MockGuestMemfd, type MockProcess } from './memory.js';
+import { MockGuestMemfd, MockGuestMemory, type MockProcess } from './memory.js';
 import { MockVcpu } from './vcpu.js';
 
 /** A VM of a modelled host: JavaScript's arguments in, requests of the kernel storey out. */
@@ -44,20 +46,18 @@ export class MockVm implements KvmVm {
   }
 
   checkExtension(capability: number): number {
-    integer('capability', capability);
+    u32('capability', capability);
     return this.#issue('KVM_CHECK_EXTENSION', () => this.kernel.checkExtension(capability));
   }
 
   enableCap(capability: number, args: readonly bigint[] = [], flags: number = 0): void {
-    if (list('args', args).length > 4) throw rangeError('args', 'at most 4 numbers', args.length);
-    for (const [i, arg] of args.entries()) u64(`args[${i}]`, arg);
-    const cap = { cap: u32('capability', capability), flags: u32('flags', flags), args };
+    const cap = enableCapArguments(capability, args, flags);
     this.#issue('KVM_ENABLE_CAP', () => this.kernel.enableCap(() => cap));
   }
 
   createVcpu(id: number): KvmVcpu {
+    u32('id', id);
     this.#demandOpen();
-    integer('id', id);
     if (this.#ids.has(id))
       throw new KvmStateError(
         'ERR_KVM_DUPLICATE_VCPU',
@@ -82,45 +82,33 @@ export class MockVm implements KvmVm {
   }
 
   setUserMemoryRegion(region: MemoryRegion): void {
-    this.#demandOpen();
-    const slot = this.#slot(region);
+    const slot = this.#slot(memorySlot(region, MockGuestMemory));
     this.#issue('KVM_SET_USER_MEMORY_REGION', () => this.kernel.setUserMemoryRegion(() => slot));
   }
 
   setUserMemoryRegion2(region: MemoryRegion2): void {
-    this.#demandOpen();
-    const slot = this.#slot(region);
+    const slot = this.#slot(memorySlot(region, MockGuestMemory, MockGuestMemfd));
     this.#issue('KVM_SET_USER_MEMORY_REGION2', () => this.kernel.setUserMemoryRegion2(() => slot));
   }
 
-  #slot(region: MemoryRegion2): UserMemoryRegion {
-    const {
-      slot,
-      flags = 0,
-      gpa,
-      size,
-      memory,
-      memoryOffset = 0,
-      guestMemfd,
-      guestMemfdOffset = 0,
-    } = object('region', region);
-    const offset = integer('region.memoryOffset', memoryOffset);
-    integer('region.size', size);
-    if (memory && offset + size > memory.size)
-      throw rangeError('region', `within the memory's ${memory.size} bytes`, offset + size);
+  #slot(region: CheckedSlot<MockGuestMemory, MockGuestMemfd>): UserMemoryRegion {
+    this.#demandOpen();
+    const guestMemfd = region.guestMemfd ? this.#memfd(region.guestMemfd) : undefined;
+    // A slot that goes names no memory.
+    const memory = region.size === 0 ? null : region.memory;
     return {
-      slot: u32('region.slot', slot),
-      flags: u32('region.flags', flags),
-      guestPhysAddr: u64('region.gpa', gpa),
-      memorySize: BigInt(size),
-      userspaceAddr: memory ? this.process.addressOf(memory, 'region.memory') + BigInt(offset) : 0n,
-      guestMemfdOffset: BigInt(integer('region.guestMemfdOffset', guestMemfdOffset)),
-      guestMemfd: guestMemfd ? this.#memfd(guestMemfd) : undefined,
+      slot: region.slot,
+      flags: region.flags,
+      guestPhysAddr: region.gpa,
+      memorySize: BigInt(region.size),
+      userspaceAddr: memory ? this.process.addressOf(memory, 'region.memory') + BigInt(region.memoryOffset) : 0n,
+      guestMemfdOffset: BigInt(region.guestMemfdOffset),
+      guestMemfd,
     };
   }
 
-  #memfd(memfd: GuestMemfd) {
-    if (!(memfd instanceof MockGuestMemfd) || memfd.kernel.vm !== this.kernel)
+  #memfd(memfd: MockGuestMemfd) {
+    if (memfd.kernel.vm !== this.kernel)
       throw new KvmStateError('ERR_KVM_FOREIGN_OBJECT', 'region.guestMemfd belongs to another VM');
     demandOpen('guest_memfd', memfd.closed);
     return memfd.kernel;
@@ -208,18 +196,8 @@ class MockTdxVm implements TdxVmOps {
   }
 
   initVm(params: TdxInitVm): void {
-    const { cpuid, mrConfigId, mrOwner, mrOwnerConfig } = object('params', params);
-    cpuidEntries('params.cpuid', cpuid);
-    const register = (name: string, value: Uint8Array | undefined) =>
-      value === undefined ? new Uint8Array(48) : bytes(`params.${name}`, value, 48);
-    const header = {
-      attributes: u64('params.attributes', params.attributes),
-      xfam: u64('params.xfam', params.xfam),
-      mrConfigId: register('mrConfigId', mrConfigId),
-      mrOwner: register('mrOwner', mrOwner),
-      mrOwnerConfig: register('mrOwnerConfig', mrOwnerConfig),
-      nent: cpuid.length,
-    };
+    const { cpuid, ...registers } = initVmParams(params);
+    const header = { ...registers, nent: cpuid.length };
     this.#command('INIT_VM', { initVm: () => ({ readHeader: () => header, readEntries: () => cpuid }) });
   }
 

@@ -1,0 +1,66 @@
+import { afterEach, beforeEach, describe } from 'vitest';
+import { KVM_CAP, KVM_X86_TDX_VM } from '../../src/kvm/constants.js';
+import type { KvmSystem } from '../../src/kvm/index.js';
+import { nativeStatus } from '../../src/native/index.js';
+import { openKvm } from '../../src/open.js';
+
+/** What the conformance suite has to know about an implementation of the seam, and nothing more. */
+export interface Backend {
+  readonly name: string;
+  /** Why it cannot be tested here. */
+  readonly absent?: string;
+  /** KVM offers TDX VMs. */
+  readonly tdx: boolean;
+  /** KVM_CHECK_EXTENSION on the system. */
+  readonly has: (capability: number) => number;
+  open(): KvmSystem;
+}
+
+const backend = (name: string, kind: 'native' | 'mock', absent?: string): Backend => {
+  const open = () => openKvm({ backend: kind });
+  if (absent !== undefined) return { name, absent, tdx: false, has: () => 0, open };
+  const has = (capability: number): number => {
+    using system = open();
+    return system.checkExtension(capability);
+  };
+  return { name, tdx: (has(KVM_CAP.VM_TYPES) & (1 << KVM_X86_TDX_VM)) !== 0, has, open };
+};
+
+const status = nativeStatus();
+export const model = backend('the model', 'mock');
+export const kernel = backend('the kernel', 'native', status.available ? undefined : status.reason);
+
+let told = false;
+
+/** Tests that need the real KVM. Where there is none they are skipped, and the reason is printed. */
+export function describeOnKernel(title: string, body: () => void): void {
+  if (kernel.absent === undefined) {
+    describe(title, body);
+    return;
+  }
+  if (!told) console.warn(`Skipped, the kernel's KVM cannot be used: ${kernel.absent}`);
+  told = true;
+  describe.skip(`${title} (skipped: ${kernel.absent})`, body);
+}
+
+/** The same tests on every backend; `use` gives the system that is open during a test. */
+export function describeOnEach(title: string, body: (use: () => KvmSystem, backend: Backend) => void): void {
+  const tests = (backend: Backend) => () => {
+    let system: KvmSystem | undefined;
+    beforeEach(() => {
+      system = backend.open();
+    });
+    afterEach(() => system?.close());
+    body(() => system!, backend);
+  };
+  describe(`${title}, on ${model.name}`, tests(model));
+  describeOnKernel(`${title}, on ${kernel.name}`, tests(kernel));
+}
+
+/** The same tests on every backend that offers TDX VMs: the model, and the kernel of a TDX host. */
+export function describeOnTdx(title: string, body: (use: () => KvmSystem) => void): void {
+  describeOnEach(title, (use, backend) => {
+    if (backend.tdx) return body(use);
+    describe.skip(`${backend.name} here offers no TDX VMs`, () => body(use));
+  });
+}
