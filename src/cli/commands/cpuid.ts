@@ -17,9 +17,9 @@ export const cpuidCommand = (bind: Bind): Command =>
     .addCommand(evaluateCommand(bind))
     .addCommand(explainCommand(bind))
     .addCommand(diffCommand(bind))
-    .addCommand(cpuidLearnCommand(bind))
     .addCommand(solveCommand(bind))
     .addCommand(baselineCommand(bind))
+    .addCommand(cpuidLearnCommand(bind))
     .addHelpText(
       'after',
       `
@@ -27,7 +27,7 @@ Examples:
   $ tdxctl cpuid evaluate --leaf 7.0            what a TD made with the defaults finds there, and why
   $ tdxctl cpuid explain AVX512F                what decides the bit, and how to get it 1 or 0
   $ tdxctl cpuid diff 1.5.05 1.5.06             what a newer module changes
-  $ tdxctl cpuid learn --out rules.json         find the rules of this host out, by trying
   $ tdxctl cpuid solve --want AVX512 --avoid TSX
-  $ tdxctl cpuid baseline spr-1.5.06 gnr-1.5.06 one configuration for both`,
+  $ tdxctl cpuid baseline spr-1.5.06 gnr-1.5.06 one configuration for both
+  $ tdxctl cpuid learn --out rules.json         find the rules of this host out, by trying`,
     );
