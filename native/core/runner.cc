@@ -59,14 +59,15 @@ void Runner::Stop() noexcept {
   thread_.join();
 }
 
-// A run that was asked for is always reported, also if the thread is to end before it had begun.
+// A run that was asked for is always reported: also one that the owner, who has just heard of the run before it, starts
+// and stops while this thread is still on its way back from on_done_.
 void Runner::Loop() noexcept {
   do {
     work_.Wait();
     if (!asked_.exchange(false)) continue;
     outcome_ = RunUntilExit();
     on_done_();
-  } while (!quit_);
+  } while (!quit_ || asked_);
   ended_.Post();
 }
 
