@@ -75,7 +75,7 @@ long IssueWith(int fd, const Request& request, T* argument) {
 /** A KVM_MEMORY_ENCRYPT_OP sub-command of a TD. `data` is a number or the address of the sub-command's struct. */
 struct TdxCommand {
   const Request& request;
-  uint32_t id;
+  uint32_t id = 0;
   uint32_t flags = 0;
   uint64_t data = 0;
 };

@@ -22,10 +22,10 @@ struct Request;
 
 /** struct kvm_userspace_memory_region2, with objects in place of addresses and descriptors. */
 struct MemorySlot {
-  uint32_t slot;
-  uint32_t flags;
-  uint64_t gpa;
-  uint64_t size;
+  uint32_t slot = 0;
+  uint32_t flags = 0;
+  uint64_t gpa = 0;
+  uint64_t size = 0;
   const GuestMemory* memory = nullptr;
   uint64_t memory_offset = 0;
   const GuestMemfd* guest_memfd = nullptr;
@@ -49,6 +49,8 @@ class Vm : public std::enable_shared_from_this<Vm> {
  public:
   Vm(std::shared_ptr<System> system, UniqueFd fd);
   ~Vm();
+  Vm(const Vm&) = delete;
+  Vm& operator=(const Vm&) = delete;
 
   const System* system() const { return system_.get(); }
   bool closed() const { return !fd_.valid(); }

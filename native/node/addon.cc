@@ -13,9 +13,10 @@ namespace {
 /** Runs `Function` with its arguments checked and its exceptions translated. */
 template <Napi::Value (*Function)(Environment&, const Arguments&)>
 napi_value Called(napi_env env, napi_callback_info raw) noexcept {
-  const Napi::CallbackInfo info(env, raw);
-  const auto environment = Environment::Of(env);
-  return Guard(env, *environment, [&]() -> napi_value { return Function(*environment, Arguments(info)); });
+  return Guard(env, [&]() -> napi_value {
+    const Napi::CallbackInfo info(env, raw);
+    return Function(*Environment::Of(env), Arguments(info));
+  });
 }
 
 /** setUp(buildSysError, buildStateError, onUnclosed) */

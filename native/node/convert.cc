@@ -54,7 +54,7 @@ template <typename T>
 Napi::Value Copied(Napi::Env env, std::span<const T> numbers) {
   auto array = Napi::TypedArrayOf<T>::New(env, numbers.size());
   std::ranges::copy(numbers, array.Data());  // as long as `numbers`: made so one line above
-  return array;
+  return {env, array};
 }
 
 }  // namespace
@@ -106,8 +106,7 @@ std::span<T> Arguments::View(size_t index, const char* name, napi_typedarray_typ
   napi_typedarray_type actual{};
   size_t length = 0;
   void* start = nullptr;
-  if (napi_get_typedarray_info(env(), value, &actual, &length, &start, nullptr, nullptr) != napi_ok ||
-      actual != type) {
+  if (napi_get_typedarray_info(env(), value, &actual, &length, &start, nullptr, nullptr) != napi_ok || actual != type) {
     ThrowType(std::string(name) + " must be " + type_name + ", got another typed array");
   }
   if (start == nullptr) length = 0;
@@ -148,7 +147,7 @@ Napi::Value FromBytes(Napi::Env env, std::span<const uint8_t> bytes) { return Co
 Napi::Value FromU64s(Napi::Env env, std::span<const uint64_t> numbers) {
   auto array = Napi::BigUint64Array::New(env, numbers.size(), napi_biguint64_array);
   std::ranges::copy(numbers, array.Data());
-  return array;
+  return {env, array};
 }
 
 Napi::Value FromCpuid(Napi::Env env, const CpuidEntries& entries) {

@@ -30,6 +30,9 @@ class Handle : public Napi::ObjectWrap<Self> {
     this->Value().TypeTag(&Self::kTag);
   }
 
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
   ~Handle() override {
     if (core_ == nullptr || core_->closed()) return;
     const bool forgotten = Self::Forgotten(*core_);
@@ -67,8 +70,8 @@ class Handle : public Napi::ObjectWrap<Self> {
   /** `name` as a method of the class. `Member` is Napi::Value (Self::*)(const Arguments&). */
   template <auto Member>
   static Napi::ClassPropertyDescriptor<Self> Method(const char* name) {
-    return napi_property_descriptor{name,    nullptr, &Called<Member>, nullptr, nullptr, nullptr, napi_default_method,
-                                    nullptr};
+    return napi_property_descriptor{name,    nullptr, &Called<Member>,     nullptr,
+                                    nullptr, nullptr, napi_default_method, nullptr};
   }
 
   Napi::Value Close(const Arguments& arguments) {
@@ -80,16 +83,14 @@ class Handle : public Napi::ObjectWrap<Self> {
  private:
   template <auto Member>
   static napi_value Called(napi_env env, napi_callback_info raw) noexcept {
-    const Napi::CallbackInfo info(env, raw);
-    // The engine runs a method of a class on instances of that class only (napi_define_class gives it a signature), so
-    // what is wrapped is a Self. Arguments have no such guard: From() looks at their tags.
-    void* wrapped = nullptr;
-    if (napi_unwrap(env, info.This(), &wrapped) != napi_ok) {
-      napi_throw_type_error(env, "ERR_INVALID_THIS", "called on an object of another class");
-      return nullptr;
-    }
-    auto* self = static_cast<Self*>(wrapped);
-    return Guard(env, *self->environment_, [&]() -> napi_value { return (self->*Member)(Arguments(info)); });
+    return Guard(env, [&]() -> napi_value {
+      const Napi::CallbackInfo info(env, raw);
+      // The engine runs a method of a class on instances of that class only (napi_define_class gives it a signature),
+      // so what is wrapped is a Self. Arguments have no such guard: From() looks at their tags.
+      void* wrapped = nullptr;
+      if (napi_unwrap(env, info.This(), &wrapped) != napi_ok) ThrowType("called on an object of another class");
+      return (static_cast<Self*>(wrapped)->*Member)(Arguments(info));
+    });
   }
 
   std::shared_ptr<Environment> environment_;

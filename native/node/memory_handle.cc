@@ -4,8 +4,8 @@ namespace kvmtdx::node {
 
 GuestMemoryHandle::Properties GuestMemoryHandle::Methods() {
   return {
-      Method<&GuestMemoryHandle::Read>("read"),       Method<&GuestMemoryHandle::Write>("write"),
-      Method<&GuestMemoryHandle::Discard>("discard"), Method<&GuestMemoryHandle::Close>("close"),
+      Method<&GuestMemoryHandle::Read>("read"),         Method<&GuestMemoryHandle::Write>("write"),
+      Method<&GuestMemoryHandle::Discard>("discard"),   Method<&GuestMemoryHandle::Close>("close"),
       Method<&GuestMemoryHandle::IsClosed>("isClosed"),
   };
 }

@@ -49,10 +49,12 @@ inline int RunAll() {
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 
-#define TEST(text)                                                                           \
-  static void JOIN(Test, __LINE__)();                                                        \
-  static const kvmtdx::test::Register JOIN(register_, __LINE__)(text, JOIN(Test, __LINE__)); \
-  static void JOIN(Test, __LINE__)()
+// __COUNTER__, not __LINE__: the test files may be compiled as one.
+#define TEST(text) TEST_(text, JOIN(Test, __COUNTER__))
+#define TEST_(text, name)                                               \
+  static void name();                                                   \
+  static const kvmtdx::test::Register JOIN(register, name)(text, name); \
+  static void name()
 
 #define CHECK(condition)                                                          \
   do {                                                                            \

@@ -19,7 +19,8 @@ void FakeKernel::OnTdx(uint32_t id, std::function<sys::Result(abi::kvm_tdx_cmd&)
   tdx_handlers_[id] = std::move(handler);
 }
 
-int FakeKernel::Count(unsigned long request) const {
+int FakeKernel::Count(unsigned long request) {
+  const std::lock_guard lock(mutex);
   const auto found = counts_.find(request);
   return found == counts_.end() ? 0 : found->second;
 }

@@ -28,7 +28,7 @@ class FakeKernel {
   void OnTdx(uint32_t id, std::function<sys::Result(abi::kvm_tdx_cmd&)> handler);
 
   /** How often a request came. */
-  int Count(unsigned long request) const;
+  int Count(unsigned long request);
   /** Descriptors in the order in which they were closed, by what they are: "system", "vm", "vcpu", "memfd". */
   std::vector<std::string> closed;
   int open_descriptors = 0;

@@ -33,7 +33,7 @@ export interface ShownError {
 }
 
 // Errors of the library that are an answer, not a bug; told by name and code because importing their classes would load the library.
-const ANSWERS = /^(Kvm|KvmState|TdConfig|TdLaunch|Image|Profile|Capture)Error$/;
+const ANSWERS = /^(Kvm|KvmState|TdConfig|TdLaunch|Image|Profile|Capture|Rules)Error$/;
 const isAnswer = (error: Error) =>
   ANSWERS.test(error.name) || String((error as NodeJS.ErrnoException).code).startsWith('ERR_KVM_');
 

@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(bind: Bind) => Command>>>
   validate: async () => (await import('./commands/validate.js')).validateCommand,
   measure: async () => (await import('./commands/measure.js')).measureCommand,
   launch: async () => (await import('./commands/launch.js')).launchCommand,
+  cpuid: async () => (await import('./commands/cpuid.js')).cpuidCommand,
 };
 
 /** The command that `argv` begins with, or all of them where it begins with none. */
@@ -24,6 +25,12 @@ function loadCommands([first = '']: readonly string[]) {
   const only = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined;
   return Promise.all((only ? [only] : Object.values(COMMANDS)).map((load) => load()));
 }
+
+/** A command and those below it, each with what a user types for it. */
+const withCommands = (path: string, command: Command): [string, Command][] => [
+  [path, command],
+  ...command.commands.flatMap((below) => withCommands(`${path} ${below.name()}`, below)),
+];
 
 const version = (): string =>
   (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version;
@@ -50,8 +57,7 @@ export async function main(argv: string[]): Promise<number> {
       '\nWhere KVM offers no TDs, everything runs on a model and says so.\nExit codes: 0 done, 1 the answer is no, 2 wrong use.',
     );
   for (const command of await loadCommands(argv)) program.addCommand(command(bind));
-  for (const command of [program, ...program.commands]) {
-    const path = command === program ? 'tdxctl' : `tdxctl ${command.name()}`;
+  for (const [path, command] of withCommands('tdxctl', program)) {
     command.exitOverride();
     command.configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'tdxctl: ')) });
     command.showHelpAfterError(`See ${path} --help.`);

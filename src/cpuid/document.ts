@@ -22,6 +22,7 @@ export interface RulesDocument {
   /** Features that the module notes for a TD, in the module's order. */
   cpuidFlags: Record<string, string>;
   topology?: TopologySection;
+  seamcalls?: SeamcallSection;
   guest: GuestSection;
   cpuid: CpuidEntry[];
 }
@@ -70,6 +71,18 @@ export interface TopologySection {
   strict: boolean;
   /** CPUID(0xB) is derived at every sub-leaf (the last one visited wins), or once from the last used one. */
   derive: 'every-sub-leaf' | 'last-level';
+  /** With `last-level`: ECX[7:0] of an unused sub-leaf of CPUID(0xB) is its number; otherwise 0. */
+  numbered?: boolean;
+}
+
+/** What SEAMCALLs do that neither TDX_FEATURES0 nor the other sections tell. */
+export interface SeamcallSection {
+  /** A vCPU that TDH.VP.INIT refuses for its x2APIC id stays counted in NUM_VCPUS. */
+  refusedVcpusCount?: boolean;
+  /** The operand that TDH.MEM.RANGE.UNBLOCK names in TDX_TLB_TRACKING_NOT_DONE; default RCX. */
+  unblockOperand?: 'SEPT_TREE' | 'RCX';
+  /** TDH.MNG.RD of CPUID_VALUES without an entry: the id is incorrect, or the field is not readable. */
+  unlistedCpuid?: 'id-incorrect' | 'not-readable';
 }
 
 /** CPUID executed by the guest. Leaves beyond the last one of either range are answered as the last base leaf. */
@@ -77,6 +90,32 @@ export interface GuestSection {
   lastLeaf: string;
   /** An expression. */
   lastExtendedLeaf: string;
+  /** (Leaf, sub-leaf) pairs without an entry; the first that has the leaf counts. One that none has gives a #VE. */
+  unlisted?: UnlistedCpuid[];
+  /** Fields of the TD that its guest writes with TDG.VM.WR and that its CPUID depends on, by name. */
+  fields?: Record<string, GuestField>;
+}
+
+export interface UnlistedCpuid {
+  /** Left out: any leaf. */
+  leaves?: string[];
+  /** The host reads 0 for these leaves (TDH.MNG.RD), with and without a sub-leaf, where there is no entry. */
+  fixed?: boolean;
+  /** CPUID gives the guest a #VE while this holds; left out, never. */
+  ve?: string;
+  /** Values as expressions, in which `subleaf` is ECX; a register left out is 0. */
+  registers?: Registers;
+}
+
+export interface GuestField {
+  /** Field id. */
+  id: string;
+  /** Bits that a guest may write. */
+  writable: string;
+  /** What TDG.VM.WR requires of `written`, the new value. */
+  checks?: Requirement[];
+  /** What is stored where it is not just `written`. */
+  stored?: string;
 }
 
 /** EAX, EBX, ECX, EDX; left out, 0. */
@@ -102,6 +141,8 @@ export interface CpuidEntry {
   verify?: Registers;
   /** TDH.SYS.LP.INIT: these bits are equal on all logical processors. */
   same?: Registers;
+  /** Sampled as zeros, once the requirements are checked, unless this holds. */
+  present?: string;
   /** 0, or calculated. */
   zero?: Registers;
   one?: Registers;

@@ -52,7 +52,7 @@ export function calculate(fields: readonly FieldCode[], scope: Scope): void {
 }
 
 /** Evaluates every CPUID entry for the TD_PARAMS in the scope of `host`, into scope.virtual; undefined: accepted. */
-export function evaluateCpuid(host: Host): Refusal | undefined {
+function evaluateEntries(host: Host): Refusal | undefined {
   const { scope, sampled } = host;
   const { virtual, config } = scope;
   const xfam = scope.low[host.rules.xfamSlot]!;
@@ -90,7 +90,10 @@ export function evaluateTd(host: Host): Refusal | undefined {
       if (!step.check.holds(host.scope)) return refusal(step.check, 0n);
       continue;
     }
-    const refused = step.run === 'cpuid' ? evaluateCpuid(host) : checkTopology(host);
+    const refused =
+      step.run === 'cpuid'
+        ? evaluateEntries(host)
+        : checkTopology(host.rules.topology, host.scope.virtual, host.sampled);
     if (refused) return refused;
   }
   return undefined;

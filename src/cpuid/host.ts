@@ -58,7 +58,7 @@ export class Host {
       high: new Uint32Array(rules.fields.length),
       virtual: new Uint32Array(registers),
       config: new Uint32Array(registers),
-      guest: new Uint32Array(GUEST_STATE.length),
+      guest: { low: new Uint32Array(GUEST_STATE.length), high: new Uint32Array(GUEST_STATE.length) },
       params: new Uint8Array(0),
     };
   }
@@ -92,6 +92,12 @@ export class Host {
       const fms = this.platformFms();
       if (fms !== undefined) this.native[i * 4] = fms;
     }
+  }
+
+  /** Makes zeros of entry `i` where the processor does not support it, after what it requires has been checked. */
+  settle(i: number): void {
+    const { present } = this.rules.entries[i]!;
+    if (present && !present(this.scope)) this.native.fill(0, i * 4, i * 4 + 4);
   }
 
   /** CPUID as the module reads it on the first logical processor, whose number the topology leaves give. */
@@ -133,7 +139,10 @@ export class Host {
 /** The host that `facts` describe, sampled whole, whether or not a module would start on it. */
 export function sampleHost(rules: CompiledRules, facts: HostFacts): Host {
   const host = new Host(rules, facts);
-  for (let i = 0; i < rules.entries.length; i++) host.sample(i);
+  for (let i = 0; i < rules.entries.length; i++) {
+    host.sample(i);
+    host.settle(i);
+  }
   host.complete();
   return host;
 }

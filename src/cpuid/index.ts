@@ -1,9 +1,10 @@
 export type { CpuidEntry, Registers, Requirement, RulesDocument } from './document.js';
-export { evaluateCpuid, evaluateTd, loadTdParams, type Refusal } from './evaluate.js';
+export { evaluateTd, loadTdParams, type Refusal } from './evaluate.js';
 export { type BinaryOp, type Expr, REGISTERS, type Register, RulesError } from './expression/ast.js';
 export { parseExpression } from './expression/parse.js';
 export { type GuestState, guestCpuid } from './guest.js';
+export { type GuestFieldState, writeGuestField } from './guest-field.js';
 export { Host, type HostFacts, sampleHost } from './host.js';
 export { bundledVersions, loadRules } from './load.js';
 export { NativeCpuid, type NativeRow } from './native.js';
-export { type CompiledEntry, type CompiledRules, compileRules } from './rules.js';
+export { type CompiledEntry, type CompiledGuestField, type CompiledRules, compileRules } from './rules.js';

@@ -1,8 +1,16 @@
-import type { BootProcedure, CpuidEntry, Registers, Requirement, RulesDocument, TopologySection } from './document.js';
+import type {
+  BootProcedure,
+  CpuidEntry,
+  Registers,
+  Requirement,
+  RulesDocument,
+  TopologySection,
+  UnlistedCpuid,
+} from './document.js';
 import { REGISTERS, type RegisterExpr, RulesError } from './expression/ast.js';
 import { type Code, compileExpression, type Names, truth } from './expression/compile.js';
 import { parseExpression } from './expression/parse.js';
-import { GUEST_STATE, type Scope } from './scope.js';
+import { GUEST_STATE, type GuestStateName, type Scope } from './scope.js';
 
 export type Test = (scope: Scope) => boolean;
 /** Four masks, EAX to EDX. */
@@ -35,12 +43,34 @@ export interface CompiledEntry {
   /** Bits that clearing one XFAM bit clears. */
   xfam: readonly { bit: number; masks: Masks }[];
   only: Test | undefined;
+  present: Test | undefined;
   /** In order. */
   set: readonly FieldCode[];
   boot: readonly CompiledRequirement[];
   checks: readonly CompiledRequirement[];
   ve: Test | undefined;
   guest: readonly FieldCode[];
+}
+
+/** What CPUID gives the guest for (leaf, sub-leaf) pairs without an entry. */
+export interface CompiledUnlisted {
+  /** undefined: any leaf. */
+  leaves: ReadonlySet<number> | undefined;
+  fixed: boolean;
+  ve: Test | undefined;
+  /** EAX to EDX; undefined: 0. */
+  registers: readonly (Code | undefined)[];
+}
+
+/** A field of the TD that its guest writes with TDG.VM.WR. */
+export interface CompiledGuestField {
+  name: GuestStateName;
+  /** Class and code, without the bits of a field id that are ignored. */
+  id: bigint;
+  writable: bigint;
+  checks: readonly CompiledRequirement[];
+  /** What is stored of the value `written`. */
+  stored: Code;
 }
 
 /** Bits `mask << shift` of register `slot` (four an entry) become `value`. */
@@ -78,6 +108,8 @@ export interface CompiledRules {
   topology: (TopologySection & { x1f: readonly number[]; xb: readonly number[] }) | undefined;
   lastLeaf: number;
   lastExtendedLeaf: Code;
+  unlisted: readonly CompiledUnlisted[];
+  guestFields: readonly CompiledGuestField[];
   /** Position of the entry of a (leaf, sub-leaf) in `entries`. */
   find(leaf: number, subleaf: number | null): number | undefined;
 }
@@ -145,8 +177,8 @@ export function compileRules(document: RulesDocument, { trusted = false } = {}):
     variable(name) {
       const field = fields.findIndex((f) => f.name === name);
       if (field >= 0) return { space: 'td', slot: field, narrow: fields[field]!.size <= 4 };
-      const state = GUEST_STATE.indexOf(name as (typeof GUEST_STATE)[number]);
-      if (state >= 0) return { space: 'guest', slot: state, narrow: true };
+      const state = GUEST_STATE.findIndex((g) => g.name === name);
+      if (state >= 0) return { space: 'guest', slot: state, narrow: GUEST_STATE[state]!.narrow };
       const slot = host.findIndex((v) => v.name === name);
       return slot < 0 ? undefined : { space: 'host', slot, narrow: host[slot]!.code.narrow };
     },
@@ -202,6 +234,7 @@ export function compileRules(document: RulesDocument, { trusted = false } = {}):
       allowed: masks(e.allowed, where),
       xfam,
       only: e.only === undefined ? undefined : test(e.only, `${where}.only`),
+      present: e.present === undefined ? undefined : test(e.present, `${where}.present`),
       set: calculated(e.set),
       boot: (e.boot ?? []).map((r) => requirement(r, `${where}.boot`)),
       checks: (e.checks ?? []).map((r) => requirement(r, `${where}.checks`)),
@@ -209,6 +242,32 @@ export function compileRules(document: RulesDocument, { trusted = false } = {}):
       guest: calculated(e.guest),
     };
   }
+
+  function unlisted({ leaves, fixed, ve, registers }: UnlistedCpuid, i: number): CompiledUnlisted {
+    const where = `guest.unlisted[${i}]`;
+    return {
+      leaves: leaves && new Set(leaves.map((leaf) => number(leaf, where))),
+      fixed: fixed ?? false,
+      ve: ve === undefined ? undefined : test(ve, `${where}.ve`),
+      registers: REGISTERS.map((name) => {
+        const text = registers?.[name];
+        return text === undefined ? undefined : code(text, `${where}.${name}`);
+      }),
+    };
+  }
+
+  const guestFields = Object.entries(document.guest.fields ?? {}).map(([name, field]): CompiledGuestField => {
+    const where = `guest.fields.${name}`;
+    const state = GUEST_STATE.find((g) => g.name === name);
+    if (!state) throw new RulesError(`'${name}' is no state of a guest`, where);
+    return {
+      name: state.name,
+      id: BigInt(field.id),
+      writable: BigInt(field.writable),
+      checks: (field.checks ?? []).map((r) => requirement(r, `${where}.checks`)),
+      stored: code(field.stored ?? 'written', `${where}.stored`),
+    };
+  });
 
   const entries = ordered.map(entry);
   const rank = (i: number): number => entries[i]!.leaf * 2 ** 8 + (entries[i]!.subleaf ?? 255);
@@ -233,6 +292,8 @@ export function compileRules(document: RulesDocument, { trusted = false } = {}):
     topology: topology(document.topology, find),
     lastLeaf: number(document.guest.lastLeaf, 'guest.lastLeaf'),
     lastExtendedLeaf: code(document.guest.lastExtendedLeaf, 'guest.lastExtendedLeaf'),
+    unlisted: (document.guest.unlisted ?? []).map(unlisted),
+    guestFields,
     find,
   };
 }

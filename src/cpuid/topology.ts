@@ -1,5 +1,5 @@
 import type { Refusal } from './evaluate.js';
-import type { Host } from './host.js';
+import type { CompiledRules } from './rules.js';
 
 const EAX = 0;
 const ECX = 2;
@@ -10,13 +10,15 @@ const LEVEL_MAX = 6;
 const unrecognized = (rule: string): Refusal => ({ rule, details: 0, rcx: 0n });
 
 /**
- * Checks the virtual CPUID(0x1F) and derives CPUID(0xB) from it, in scope.virtual (helpers.c check_cpuid_1f). All zeros
- * mean the topology of the host. What differs between modules is in the `topology` section of the document.
+ * Checks the virtual CPUID(0x1F) and derives CPUID(0xB) from it, in `virtual` (helpers.c check_cpuid_1f). All zeros mean the
+ * topology of the host, of `sampled`. What differs between modules is in the `topology` section of the document.
  */
-export function checkTopology(host: Host): Refusal | undefined {
-  const topology = host.rules.topology;
+export function checkTopology(
+  topology: CompiledRules['topology'],
+  virtual: Uint32Array,
+  sampled: Uint32Array,
+): Refusal | undefined {
   if (!topology) return undefined;
-  const { virtual } = host.scope;
   const copy = (from: Uint32Array, source: number, target: number): void =>
     virtual.set(from.subarray(source * 4, source * 4 + 4), target * 4);
   const empty = (entry: number): boolean => virtual.subarray(entry * 4, entry * 4 + 4).every((v) => v === 0);
@@ -34,7 +36,7 @@ export function checkTopology(host: Host): Refusal | undefined {
   for (const [subleaf, entry] of topology.x1f.entries()) {
     if (native) {
       if (!empty(entry)) return unrecognized('module.mng-init.topology');
-      copy(host.sampled, entry, entry);
+      copy(sampled, entry, entry);
     }
     const ecx = virtual[entry * 4 + ECX]!;
     const previous = type;
@@ -58,7 +60,10 @@ export function checkTopology(host: Host): Refusal | undefined {
   if (topology.derive === 'last-level') {
     const level = hasSmt ? 1 : 0;
     core(last, level, (CORE << 8) | level);
-    for (let n = level + 1; n <= 2; n++) virtual.fill(0, topology.xb[n]! * 4 + EAX, topology.xb[n]! * 4 + 4);
+    for (let n = level + 1; n <= 2; n++) {
+      virtual.fill(0, topology.xb[n]! * 4 + EAX, topology.xb[n]! * 4 + 4);
+      if (topology.numbered) virtual[topology.xb[n]! * 4 + ECX] = n;
+    }
   }
   return undefined;
 }

@@ -1,3 +1,4 @@
+import type { CpuidEvaluation } from '../cpuid/questions/evaluation.js';
 import type { TdImage } from '../image/index.js';
 import {
   KVM_CAP,
@@ -97,7 +98,7 @@ export class TdBuilder {
    * Reads the CPUID that the TD got, gives it to the vCPUs with what is KVM's to answer, and compares it with what was
    * asked for. Precedes KVM_TDX_INIT_VCPU, which refuses a vCPU without x2APIC in its CPUID.
    */
-  setCpuid(resolved: ResolvedTd, host: TdHostFacts): CpuidDifference[] {
+  setCpuid(resolved: ResolvedTd, host: TdHostFacts, evaluate: () => CpuidEvaluation): CpuidDifference[] {
     const { cpuid: configurable } = host.capabilities;
     const got = this.#steps.run('Read the CPUID of the TD', 'KVM_TDX_GET_CPUID', () => this.#firstVcpu.tdx.getCpuid(), {
       describe: (entries) => `${entries.length} entries`,
@@ -107,7 +108,7 @@ export class TdBuilder {
         vcpu.setCpuid2(vcpuCpuid(resolved, host, vcpu.id, got)),
       );
     }
-    return compareCpuid(configurable, resolved.cpuid, got);
+    return compareCpuid(configurable, resolved.cpuid, got, evaluate);
   }
 
   attachMemory(blocks: readonly MemoryBlock[]): void {

@@ -1,5 +1,10 @@
-export type { CpuidDifference, CpuidRegister } from './cpuid-differences.js';
+export type { CpuidRegister } from '../cpuid/names.js';
+export type { CpuidBits } from './cpuid-atoms.js';
+export type { CpuidDifference } from './cpuid-differences.js';
 export { compareCpuid } from './cpuid-differences.js';
+export { explainInitVmFailure, type InitVmDiagnosis } from './diagnose.js';
 export { TdLaunchError } from './errors.js';
+export type { ProbeOptions } from './init-vm-probe.js';
+export type { MaxVcpus } from './max-vcpus.js';
 export type { LaunchStep } from './steps.js';
 export { type LaunchOptions, TrustDomain } from './trust-domain.js';

@@ -1,3 +1,5 @@
+import { evaluateCpuid } from '../cpuid/questions/evaluate.js';
+import { cpuidHostOf, type RulesSource } from '../cpuid/questions/host.js';
 import { buildTdHob, bundledImage, ramLayout, type TdImage, withHob } from '../image/index.js';
 import type { KvmSystem, KvmVcpu, KvmVm } from '../kvm/index.js';
 import { measureTd } from '../measure/index.js';
@@ -19,6 +21,8 @@ import { type LaunchStep, StepRecorder } from './steps.js';
 export interface LaunchOptions {
   /** What is put into the TD; without it the bundled minimal TD. */
   image?: TdImage;
+  /** The TDX module's rules, by version or as a document, to give reasons for CPUID; on the model they are known. */
+  module?: RulesSource;
   /** Hears of each step when it is done, and of long ones while they go on. */
   onStep?: (step: LaunchStep) => void;
   /** Ends the launch; everything it holds is closed. */
@@ -101,7 +105,10 @@ export class TrustDomain implements Disposable {
       builder.setTsc(resolved.tscKhz);
       builder.initVm(resolved, host);
       builder.createVcpus(resolved.vcpus);
-      const differences = builder.setCpuid(resolved, host);
+      const { module } = options;
+      const expected = () =>
+        evaluateCpuid(cpuidHostOf(system, { facts: host, ...(module !== undefined && { module }) }), config);
+      const differences = builder.setCpuid(resolved, host, expected);
       builder.attachMemory(blocks);
       builder.initVcpus(image.hob?.gpa ?? 0n);
       await builder.addImage(image);

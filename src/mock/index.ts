@@ -6,10 +6,12 @@ import { MockSystem } from './kernel/seam/system.js';
 import { MockVm } from './kernel/seam/vm.js';
 import { DEFAULT_PROFILE, loadProfile, type Profile, type ProfileDocument } from './profiles.js';
 
-export { type Fault, FaultError } from './faults.js';
+export { type Fault, FaultError, type Faults } from './faults.js';
 export { MockHost, type MockHostOptions, type MockHostStats } from './kernel/host.js';
 export type { SeamcallTrace } from './kernel/seamcalls.js';
+export type { SeamcallArgs, SeamcallResult } from './module/seamcall.js';
 export {
+  type CpuidEntryDocument,
   DEFAULT_PROFILE,
   listProfiles,
   loadProfile,

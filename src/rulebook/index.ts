@@ -1,4 +1,5 @@
 import { CONFIG_RULES } from './config.js';
+import { GUEST_RULES } from './guest.js';
 import { INIT_VM_RULES, TRAP_RULES } from './init-vm.js';
 import { KVM_RULES } from './kvm.js';
 import { MNG_INIT_RULES } from './mng-init.js';
@@ -6,11 +7,21 @@ import { SEAMCALL_RULES } from './seamcalls.js';
 import { SYS_INIT_RULES } from './sys-init.js';
 
 export type { Rule } from './rule.js';
-export { CONFIG_RULES, INIT_VM_RULES, KVM_RULES, MNG_INIT_RULES, SEAMCALL_RULES, SYS_INIT_RULES, TRAP_RULES };
+export {
+  CONFIG_RULES,
+  GUEST_RULES,
+  INIT_VM_RULES,
+  KVM_RULES,
+  MNG_INIT_RULES,
+  SEAMCALL_RULES,
+  SYS_INIT_RULES,
+  TRAP_RULES,
+};
 
 /** Every rule that the validator enforces or the model obeys, by id. */
 export const RULES = {
   ...CONFIG_RULES,
+  ...GUEST_RULES,
   ...INIT_VM_RULES,
   ...KVM_RULES,
   ...MNG_INIT_RULES,

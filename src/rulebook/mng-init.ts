@@ -92,6 +92,13 @@ export const MNG_INIT_RULES = rules({
     what: 'CONFIG_FLAGS has only bits of CONFIG_FLAGS_FIXED0',
     fix: 'Clear flags that this module does not support',
   },
+  'module.mng-init.maxpa-maxgpa': {
+    source: 'helpers.c verify_td_config_flags, 1.5.25: maxgpa_virt && maxpa_virt',
+    status: invalid,
+    operand: 'EXEC_CONTROLS',
+    what: 'CONFIG_FLAGS has MAXPA_VIRT or MAXGPA_VIRT, not both',
+    fix: 'Clear one of the two',
+  },
   'module.mng-init.eptp-controls': {
     source: 'helpers.c:1446 verify_and_set_td_eptp_controls',
     status: invalid,

@@ -5,7 +5,7 @@
 export interface Rule {
   /** Stable, dotted: `kvm.init-vm.attributes-supported`, `module.mng-init.xfam-avx512`. */
   readonly id: string;
-  /** File and function or line of the kernel (Linux 6.16.1) or of Intel's module source (1.5.01 to 1.5.06). */
+  /** File and function or line of the kernel (Linux 6.16.1) or of Intel's module source (1.5.01 to 1.5.25). */
   readonly source: string;
   /** What must hold, one sentence. */
   readonly what: string;
@@ -17,6 +17,8 @@ export interface Rule {
   readonly status?: string;
   /** Name of the operand in the status, such as `XFAM`. */
   readonly operand?: string;
+  /** Vector of the exception that the guest gets. */
+  readonly exception?: number;
 }
 
 type Entry = Omit<Rule, 'id'>;

@@ -61,6 +61,12 @@ export const SYS_INIT_RULES = rules({
     what: 'CPUID(0xA) has version 5 or newer and at most 7 fixed-function counters',
     fix: processor,
   },
+  'module.sys-init.cpuid-perfmon-sub-leaf': {
+    source: 'tdh_sys_init.c check_cpuid_configurations, 1.5.25: leaf 0x23',
+    status: cpuid,
+    what: 'Sub-leaves of CPUID(0x23) that its sub-leaf 0 does not announce are zeros',
+    fix: processor,
+  },
   'module.sys-init.cpuid-address-width': {
     source: 'tdh_sys_init.c check_cpuid_configurations: leaf 0x80000008',
     status: cpuid,
@@ -97,6 +103,12 @@ export const SYS_INIT_RULES = rules({
     source: 'tdh_sys_init.c check_cpuid_configurations: leaf 0x1F',
     status: 'TDX_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED',
     what: 'The level types of CPUID(0x1F) ascend',
+    fix: processor,
+  },
+  'module.sys-init.topology-sub-leaf': {
+    source: 'tdh_sys_init.c check_cpuid_configurations, 1.5.25: leaf 0x1F',
+    status: 'TDX_CPUID_LEAF_1F_FORMAT_UNRECOGNIZED',
+    what: 'CPUID(0x1F).ECX[7:0] is the number of the sub-leaf, in unused ones too',
     fix: processor,
   },
   'module.sys-init.topology-core': {
@@ -197,6 +209,13 @@ export const SYS_INIT_RULES = rules({
     status: 'TDX_INCONSISTENT_CPUID_FIELD',
     what: 'CPUID is the same on all logical processors in the bits that matter; RCX names the leaf',
     fix: 'Update the microcode of all processors',
+  },
+  'module.sys-config.tdmr-info': {
+    source: 'tdh_sys_config.c: shared_hpa_check_with_pwr_2_alignment of the TDMR_INFO array',
+    status: 'TDX_OPERAND_INVALID',
+    operand: 'RCX',
+    what: 'KeyID 0 is a shared one, so that the host can pass its TDMRs in ordinary memory',
+    fix: 'Give fewer KeyIDs to MKTME in the BIOS',
   },
   'module.sys-config.hkid': {
     source: 'tdh_sys_config.c: is_private_hkid',

@@ -1,3 +1,4 @@
+import { unmetDependencies } from '../cpuid/dependencies.js';
 import { CPUID_REGISTERS, type CpuidRegister, findFeature } from '../cpuid/names.js';
 import { KVM_CPUID_FLAG_SIGNIFCANT_INDEX } from '../kvm/constants.js';
 import type { CpuidEntry } from '../kvm/cpuid.js';
@@ -53,20 +54,29 @@ function hostValues(leaf: number, subleaf: number, vcpus: number, host: TdHostFa
 
 const allFrom = (path: string): EntryPaths => ({ entry: path, eax: path, ebx: path, ecx: path, edx: path });
 
-/** Entries of `cpuidBase`: every configurable leaf for "host", only the one that KVM insists on for "zero". */
-function baseEntries(config: TdConfig, host: TdHostFacts): CpuidEntry[] {
+/** What a TD has besides CPUID; CPUID bits may depend on it. */
+export type TdMasks = Readonly<{ xfam: bigint; attributes: bigint }>;
+
+/**
+ * Entries of `cpuidBase`: every configurable leaf for "host", without bits that mean nothing in this TD; only the one that
+ * KVM insists on for "zero".
+ */
+function baseEntries(config: TdConfig, td: TdMasks, host: TdHostFacts): CpuidEntry[] {
   const rows = host.capabilities.cpuid;
   if (config.cpuidBase === 'zero') return [{ function: 0x8000_0008, index: 0, flags, ...ZERO }];
   return rows.map(({ function: leaf, index, ...mask }) => {
     const values = hostValues(leaf, index, config.vcpus ?? 1, host);
-    const masked = CPUID_REGISTERS.map((register) => [register, (values[register] & mask[register]) >>> 0]);
+    const masked = CPUID_REGISTERS.map((register) => {
+      const idle = unmetDependencies(leaf, index, register, td);
+      return [register, (values[register] & mask[register] & ~idle) >>> 0];
+    });
     return { function: leaf, index, flags, ...(Object.fromEntries(masked) as Record<CpuidRegister, number>) };
   });
 }
 
 /** The CPUID entries of KVM_TDX_INIT_VM: `cpuidBase`, then `cpuid`, then `features`, then the GPAW over them. */
-export function planCpuid(config: TdConfig, host: TdHostFacts): CpuidPlan {
-  const entries = baseEntries(config, host);
+export function planCpuid(config: TdConfig, td: TdMasks, host: TdHostFacts): CpuidPlan {
+  const entries = baseEntries(config, td, host);
   const paths: EntryPaths[] = entries.map(() => allFrom('cpuidBase'));
   const seen = new Set<CpuidEntry>();
 

@@ -54,20 +54,23 @@ const DEFAULT_MEMORY = '256MiB';
  */
 export function resolveTd(config: TdConfig, host: TdHostFacts): ResolvedTd {
   const { supportedAttrs, supportedXfam } = host.capabilities;
+  const attributes =
+    config.attributes === undefined ? supportedAttrs & SEPT_VE_DISABLE : toMask(TD_ATTRIBUTES, config.attributes);
+  const xfam =
+    XFAM_ALWAYS | (config.xfam === undefined ? largestXfam(supportedXfam) : toMask(XFAM_FEATURES, config.xfam));
   return {
     ...(config.image === undefined ? {} : { image: config.image }),
     memory: toBytes(config.memory ?? DEFAULT_MEMORY),
     vcpus: config.vcpus ?? 1,
     maxVcpus: config.maxVcpus,
-    attributes:
-      config.attributes === undefined ? supportedAttrs & SEPT_VE_DISABLE : toMask(TD_ATTRIBUTES, config.attributes),
-    xfam: XFAM_ALWAYS | (config.xfam === undefined ? largestXfam(supportedXfam) : toMask(XFAM_FEATURES, config.xfam)),
+    attributes,
+    xfam,
     gpaw: config.gpaw ?? 48,
     tscKhz: tdTscKhz(config.tscKhz ?? host.tscKhz),
     mrConfigId: toBytes48(config.mrConfigId),
     mrOwner: toBytes48(config.mrOwner),
     mrOwnerConfig: toBytes48(config.mrOwnerConfig),
-    cpuid: planCpuid(config, host).entries,
+    cpuid: planCpuid(config, { attributes, xfam }, host).entries,
   };
 }
 

@@ -28,7 +28,7 @@ const order = { error: 0, warning: 1, note: 2 } as const;
 export function validateTd(input: TdConfig, host: TdHostFacts): Finding[] {
   const { config, findings } = checkTdConfig(input);
   const td = resolveTd(config, host);
-  const plan = planCpuid(config, host);
+  const plan = planCpuid(config, td, host);
   const request = { ...td, cpuid: plan.entries, tscKhz: config.tscKhz ?? 0 };
   const violations = [...checkVcpus(td.vcpus, td.maxVcpus, host), ...checkInitVm(request, host)];
   const found = [

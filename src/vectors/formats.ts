@@ -35,6 +35,12 @@ const formats: readonly Format[] = [
     load: async () => (await import('./mrtd-both.js')).runMrtd,
   },
   {
+    name: 'guest_cpuid',
+    matches: (c) => 'td_params' in c && 'cr4' in c,
+    moduleVersion: '1.5.06',
+    load: async () => (await import('./guest-cpuid.js')).runGuestCpuid,
+  },
+  {
     name: 'tdparams',
     matches: (c) => 'td_params' in c && !('cr4' in c),
     moduleVersion: '1.5.06',

@@ -2,23 +2,24 @@ import { loadRules } from '../cpuid/index.js';
 import { decodeTdxStatus } from '../kvm/status.js';
 import { bootModule, type ModuleBoot } from '../mock/module/boot.js';
 import { TdxModule } from '../mock/module/module.js';
-import type { SeamcallArgs, SeamcallResult } from '../mock/module/seamcall.js';
-import { EXTERNAL_INTERRUPT } from '../mock/module/tdh-vp-enter.js';
+import { type SeamcallArgs, type SeamcallResult, TDH } from '../mock/module/seamcall.js';
+import { EXTERNAL_INTERRUPT, type OnEnter } from '../mock/module/tdh-vp-enter.js';
 import type { Platform } from '../mock/platform.js';
 
 const PAGE = 4096n;
 
-/** A fresh module with its own memory, as vectors of SEAMCALL sequences want it: every entered TD leaves at once. */
+/** A fresh module with its own memory, as vectors of SEAMCALL sequences want it: entered TDs leave at once. */
 export class VectorModule {
   /** How often a TD was entered. */
   entries = 0;
   readonly #pages = new Map<bigint, Uint8Array>();
   readonly #module: TdxModule;
+  #guest: OnEnter = () => EXTERNAL_INTERRUPT;
 
-  constructor(boot: ModuleBoot) {
-    const onEnter = () => {
+  constructor(readonly boot: ModuleBoot) {
+    const onEnter: OnEnter = (vcpu) => {
       this.entries++;
-      return EXTERNAL_INTERRUPT;
+      return this.#guest(vcpu);
     };
     this.#module = new TdxModule({ boot, memory: { page: (pa) => this.#page(pa) }, onEnter });
   }
@@ -40,6 +41,12 @@ export class VectorModule {
 
   call(leaf: number, args: SeamcallArgs): SeamcallResult {
     return this.#module.call(leaf, args);
+  }
+
+  /** TDH.VP.ENTER of a VCPU by its TDVPR, with `guest` inside. */
+  enter(tdvpr: bigint, guest: OnEnter): SeamcallResult {
+    this.#guest = guest;
+    return this.call(TDH.VP_ENTER, { rcx: tdvpr });
   }
 }
 

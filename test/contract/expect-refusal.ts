@@ -7,3 +7,13 @@ export const expectErrno = (code: string, request: string, body: () => unknown):
 /** A misuse that never reaches the kernel. */
 export const expectState = (code: string, body: () => unknown): void =>
   expect(body).toThrow(expect.objectContaining({ name: 'KvmStateError', code: `ERR_KVM_${code}` }));
+
+/** What `body` throws; a test failure if it does not. */
+export function thrownBy(body: () => unknown): unknown {
+  try {
+    body();
+  } catch (error) {
+    return error;
+  }
+  return expect.fail('nothing was thrown');
+}

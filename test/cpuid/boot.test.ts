@@ -182,6 +182,31 @@ describe('a module refuses a platform that it does not support', () => {
     expect(boot('1.5.05', changed(large)).version).toBe('1.5.05');
   });
 
+  it.each([
+    ['a private KeyID 2^32 - 1 more than 31 is 30', { '0x87': '0xffffffff0000001f' }, 'R8'],
+    ['KeyID 2^32 - 1 of MKTME leaves none that is shared', { '0x87': '0x1ffffffff' }, 'RCX'],
+  ])('KeyIDs are counted in 32 bits: %s', (_, msr, operand) => {
+    for (const version of bundledVersions()) {
+      const result = bootModule(loadRules(version), changed({ msr }));
+      if (result.ok) throw new Error('the module starts');
+      const { name, operand: found } = decodeTdxStatus(result.status);
+      expect([result.call, name, found]).toEqual(['TDH.SYS.CONFIG', 'TDX_OPERAND_INVALID', operand]);
+    }
+  });
+
+  it('with PAMTs that reach the end of the address space: the PAMT of 4 KiB pages, which wraps, is the wrong one', () => {
+    const invalid4K = { call: 'TDH.SYS.CONFIG', status: 0xc000_0a10_0000_0000n };
+    for (const version of bundledVersions()) {
+      const platform = changed({ sys: { pamt_base: '0xfffffffffffff000' } });
+      expect(bootModule(loadRules(version), platform)).toMatchObject(invalid4K);
+    }
+  });
+
+  it('not for a MAXPA below the number of KeyID bits, where shifts wrap', () => {
+    const module = boot(v6, changed({ cpuid: [0x8000_0008, null, { eax: '0x3900' }] }));
+    expect(module.keyIds).toMatchObject({ bits: 6, startBit: 58, mask: 0xfc00_0000_0000_0000n });
+  });
+
   it('with more than 52 address bits: the module stops, without a status of its own', () => {
     expect(refusal(v6, { cpuid: [0x8000_0008, null, { eax: '0x3935' }] })).toEqual({
       call: 'TDH.SYS.INIT',

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { loadPlatform } from '../../src/mock/platforms.js';
 import { RULES } from '../../src/rulebook/index.js';
 import { Host, SOURCE, TDH } from './host.js';
 
@@ -22,6 +23,57 @@ describe('Leaves and versions', () => {
     const host = new Host('1.5.01');
     const tdvpr = host.vcpu(host.td());
     expect(host.call(TDH.VP_INIT, { version: 1, rcx: tdvpr })).toMatchObject({ rule: 'module.call.version' });
+  });
+});
+
+describe('A physical address', () => {
+  const TDR_AT_2_47 = 1n << 47n;
+
+  /** `spr` with a MAXPA of 46, so that KeyIDs are bits 45:40. */
+  const narrow = (): Host => {
+    const platform = structuredClone(loadPlatform('spr'));
+    const row = platform.cpuid.find(({ leaf }) => Number(leaf) === 0x8000_0008)!;
+    row.eax = '0x392e';
+    return new Host('1.5.06', {}, platform);
+  };
+
+  it('above MAXPA but below 2^52 is only outside of every TDMR', () => {
+    const create = { rcx: TDR_AT_2_47, rdx: 33n };
+    expect(narrow().status(TDH.MNG_CREATE, create)).toBe('TDX_OPERAND_ADDR_RANGE_ERROR, operand RCX');
+    // With a MAXPA of 52 bit 47 belongs to the KeyID.
+    expect(new Host().status(TDH.MNG_CREATE, create)).toBe('TDX_OPERAND_INVALID, operand RCX');
+  });
+
+  it('is apart from the SEAMRR as bits 51:25 of its MSRs describe it', () => {
+    const platform = structuredClone(loadPlatform('spr'));
+    platform.msr = { ...platform.msr, '0x1400': '0x78fff008', '0x1401': '0xffffff8fff000' };
+    const host = new Host('1.5.06', {}, platform);
+    const tdr = host.fresh();
+    host.must(TDH.MNG_CREATE, { rcx: tdr, rdx: 33n });
+    host.must(TDH.MNG_KEY_CONFIG, { rcx: tdr });
+    for (let i = 0; i < 6; i++) host.must(TDH.MNG_ADDCX, { rcx: host.fresh(), rdx: tdr });
+    // 128 MiB from 0x78000000, although the lower bits of both MSRs name a page at 0x78fff000.
+    const init = (rdx: bigint) => host.status(TDH.MNG_INIT, { rcx: tdr, rdx });
+    expect(init(0x7fff_fc00n)).toBe('TDX_OPERAND_INVALID, operand RDX');
+    expect(init(0x8000_0000n)).toBe('TDX_OPERAND_INVALID, operand XFAM');
+  });
+});
+
+describe('A blocked range of a running TD', () => {
+  it.each([
+    ['1.5.01', 0x92n],
+    ['1.5.05', 1n],
+    ['1.5.06', 1n],
+  ])('cannot be unblocked before tracking; %s names operand %i', (version, operand) => {
+    const host = new Host(version);
+    const tdr = host.td();
+    host.tables(tdr);
+    host.add(tdr, 0n);
+    host.vcpu(tdr);
+    host.must(TDH.MR_FINALIZE, { rcx: tdr });
+    host.must(TDH.MEM_RANGE_BLOCK, { rcx: 0n, rdx: tdr });
+    const { status } = host.call(TDH.MEM_RANGE_UNBLOCK, { rcx: 0n, rdx: tdr });
+    expect(status).toBe(0xc000_0b08_0000_0000n | operand);
   });
 });
 

@@ -1,4 +1,4 @@
-import type { Scope } from '../scope.js';
+import type { Halves, Scope } from '../scope.js';
 import { type BinaryOp, type Expr, type RegisterExpr, RulesError } from './ast.js';
 import { FUNCTIONS } from './functions.js';
 
@@ -12,11 +12,14 @@ export interface Code {
   wide: (scope: Scope) => bigint;
 }
 
+/** Whose variable: a field of TD_PARAMS, a value of the host, or state of the guest. */
+export type Space = 'td' | 'host' | 'guest';
+
 /** What names mean in a document. */
 export interface Names {
   /** Position of a CPUID entry in the compiled document, times four. */
   registers(of: RegisterExpr): number | undefined;
-  variable(name: string): { space: 'td' | 'host' | 'guest'; slot: number; narrow: boolean } | undefined;
+  variable(name: string): { space: Space; slot: number; narrow: boolean } | undefined;
   /** Number of a named bit, such as `attributes.PKS`. */
   bit(name: string, member: string): number | undefined;
 }
@@ -50,9 +53,15 @@ function slice(of: Code, high: number, low: number): Code {
   return { ...cut, narrow: width <= 32 };
 }
 
+const HALVES: Readonly<Record<Space, (scope: Scope) => Halves>> = {
+  td: (s) => s,
+  host: (s) => s.host,
+  guest: (s) => s.guest,
+};
+
 /** `of` is a variable kept as two halves, so that no bigint is made to look at its upper one. */
-function variable(space: 'td' | 'host', slot: number, isNarrow: boolean): Code & { high: (scope: Scope) => number } {
-  const of = space === 'td' ? (s: Scope) => s : (s: Scope) => s.host;
+function variable(space: Space, slot: number, isNarrow: boolean): Code & { high: (scope: Scope) => number } {
+  const of = HALVES[space];
   return {
     narrow: isNarrow,
     low: (s) => of(s).low[slot]!,
@@ -189,8 +198,7 @@ export function compileExpression(expr: Expr, names: Names, where: string): Code
   const name = (text: string): Code => {
     const found = names.variable(text);
     if (!found) throw new RulesError(`'${text}' is not defined`, where);
-    const { space, slot } = found;
-    return space === 'guest' ? narrow((s) => s.guest[slot]!) : variable(space, slot, found.narrow);
+    return variable(found.space, found.slot, found.narrow);
   };
   const member = (of: string, text: string): Code => {
     if (of === 'sys') return narrow((s) => s.host.sys(text));

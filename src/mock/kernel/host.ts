@@ -41,16 +41,21 @@ export class MockHost {
   readonly ept5Levels: boolean;
   /** KVM_CAP_VM_TYPES. */
   readonly vmTypes: number;
-  /** Undefined where KVM has no TDX; {@link whyNoTdx} says why. */
+  /** Undefined where KVM has no TDX; {@link whyNoTdx} says why. @internal */
   readonly tdx: TdxHost | undefined;
   readonly whyNoTdx: string | undefined;
+  /** @internal */
   readonly memory: PhysicalMemory;
+  /** @internal */
   readonly keyIds: KeyIdPool;
+  /** @internal */
   readonly miscCgroup: MiscCgroup;
+  /** @internal */
   readonly seamcalls: Seamcalls;
   readonly faults: Faults;
+  /** @internal */
   readonly vms = new Set<Vm>();
-  /** Addresses of data that the kernel shows to the TDX module: a posted-interrupt descriptor, the shared EPT's root. */
+  /** Addresses of data that the kernel shows to the TDX module: a posted-interrupt descriptor, the shared EPT's root. @internal */
   readonly kernelData: { pa: bigint; sharedEptRoot: bigint };
 
   constructor(

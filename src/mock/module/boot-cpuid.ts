@@ -27,6 +27,7 @@ export function sampleCpuid(host: Host): BootRefusal | undefined {
     }
     const refused = entry.leaf === 0x1f ? topology.visit(entry.subleaf ?? 0, registers) : undefined;
     if (refused) return refused;
+    host.settle(i);
   }
   host.complete();
   return undefined;

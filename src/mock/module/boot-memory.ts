@@ -1,6 +1,7 @@
 import type { Host } from '../../cpuid/index.js';
 import type { Platform } from '../platform.js';
 import type { BootRefusal } from './boot-status.js';
+import { keyIdMask } from './key-id-mask.js';
 
 const KIB4 = 0x1000n;
 const GIB = 1n << 30n;
@@ -20,17 +21,17 @@ const inside = (inner: Range, outer: Range): boolean => inner.base >= outer.base
 export const cmrsOf = (platform: Platform): Range[] =>
   platform.sys.cmr.slice(0, MAX_CMR).map(([base, size]) => ({ base: BigInt(base), size: BigInt(size) }));
 
-function keyIdMask(host: Host): bigint {
+function keyIdMaskOf(host: Host): bigint {
   const slot = (name: string): number => {
     const at = host.rules.host.findIndex((v) => v.name === name);
     return at < 0 ? 0 : host.low[at]!;
   };
-  return ((1n << BigInt(slot('HKID_BITS'))) - 1n) << BigInt(slot('HKID_START_BIT'));
+  return keyIdMask(slot('HKID_START_BIT'), slot('HKID_BITS'));
 }
 
 /** tdh_sys_init.c check_cmrs: ascending, disjoint, 4 KiB aligned, below 2^52 and without KeyID bits. */
 export function checkCmrs(host: Host, platform: Platform): BootRefusal | undefined {
-  const mask = keyIdMask(host);
+  const mask = keyIdMaskOf(host);
   let previous: Range | undefined;
   for (const cmr of cmrsOf(platform)) {
     if (cmr.size === 0n) continue;
@@ -92,7 +93,7 @@ export function pamtsOf(platform: Platform): (Range & { level: number })[] {
     const bytes = (BigInt(platform.sys.tdmr_size) / pageSize) * PAMT_ENTRY;
     const size = ((bytes + KIB4 - 1n) / KIB4) * KIB4;
     const pamt = { level, base, size };
-    base += size;
+    base = BigInt.asUintN(64, base + size);
     return pamt;
   });
 }
@@ -105,7 +106,7 @@ export function configureTdmrs(host: Host, platform: Platform): BootRefusal | un
   const max = values.get('PRIVATE_HKID_MAX') ?? 0;
   if (sys.global_hkid < min || sys.global_hkid > max) return { rule: 'module.sys-config.hkid' };
 
-  const mask = keyIdMask(host);
+  const mask = keyIdMaskOf(host);
   const tdmr = { base: BigInt(sys.tdmr_base), size: BigInt(sys.tdmr_size) };
   const addressable = (r: Range): boolean =>
     end(r) <= PA_LIMIT && (r.base & mask) === 0n && ((end(r) - 1n) & mask) === 0n;

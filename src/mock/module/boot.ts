@@ -5,6 +5,7 @@ import { compareCpuid, sampleCpuid } from './boot-cpuid.js';
 import { checkCmrs, checkSmrrs, configureTdmrs } from './boot-memory.js';
 import { type BootRefusal, ruleStatus } from './boot-status.js';
 import { type SysInfo, sysInfoOf } from './boot-sys-info.js';
+import { keyIdMask } from './key-id-mask.js';
 
 export { MODULE_STOPPED, ruleStatus } from './boot-status.js';
 
@@ -104,7 +105,7 @@ function started(host: Host, platform: Platform): ModuleBoot {
     keyIds: {
       bits,
       startBit,
-      mask: ((1n << BigInt(bits)) - 1n) << BigInt(startBit),
+      mask: keyIdMask(startBit, bits),
       privateMin: Number(value('PRIVATE_HKID_MIN')),
       privateMax: Number(value('PRIVATE_HKID_MAX')),
       global: platform.sys.global_hkid,

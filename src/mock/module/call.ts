@@ -39,13 +39,11 @@ export class Call {
     this.out = { status: 0n, rcx, rdx, r8, r9, r10, r11 };
   }
 
-  /** A physical address that must be aligned, without KeyID and below MAXPA. */
+  /** A physical address that must be aligned, without KeyID and below 2^52, whatever the native MAXPA is. */
   privatePa(pa: bigint, operand: TdxOperandName, alignment = PAGE_4K): number {
-    const { facts } = this.module;
-    const address = pa < PA_LIMIT ? Number(pa) : Number.NaN;
-    // The KeyID is the top of the physical address, so "no KeyID" and "below MAXPA" are one comparison.
-    if (!(address < 2 ** facts.hkidStartBit) || address % alignment !== 0) throw refuse('module.page.address', operand);
-    return address;
+    const valid = pa < PA_LIMIT && (pa & this.module.facts.hkidMask) === 0n && Number(pa) % alignment === 0;
+    if (!valid) throw refuse('module.page.address', operand);
+    return Number(pa);
   }
 
   /** A physical address of ordinary memory: aligned, outside the SEAMRR, with a KeyID that is not private. Returned without it. */
@@ -57,14 +55,13 @@ export class Call {
 
   /** The same, undefined where it is not ordinary memory. */
   sharedAddress(pa: bigint, alignment: number): number | undefined {
-    const { hkidStartBit, maxPa, privateHkidMin, seamrr } = this.module.facts;
-    const full = pa < PA_LIMIT ? Number(pa) : Number.NaN;
-    const address = full % 2 ** hkidStartBit;
+    const { hkidStartBit, hkidMask, privateHkidMin, seamrr } = this.module.facts;
+    if (pa >= PA_LIMIT) return undefined;
+    const address = Number(pa & ~hkidMask);
     const valid =
-      full < 2 ** maxPa &&
-      full % alignment === 0 &&
+      address % alignment === 0 &&
       (address + alignment <= seamrr.base || address >= seamrr.base + seamrr.size) &&
-      Math.floor(full / 2 ** hkidStartBit) < privateHkidMin;
+      (pa & hkidMask) >> BigInt(hkidStartBit) < BigInt(privateHkidMin);
     return valid ? address : undefined;
   }
 

@@ -1,14 +1,15 @@
 import type { Platform } from '../platform.js';
 import type { ModuleBoot } from './boot.js';
-import type { ModuleFacts, PhysicalRange } from './facts.js';
+import type { ModuleFacts, ModuleFeatures, PhysicalRange } from './facts.js';
 
 const MSR_SEAMRR_BASE = 0x1400;
 const MSR_SEAMRR_MASK = 0x1401;
-// Bits 11:0 of both MSRs are flags.
-const RANGE_BITS = 0x000f_ffff_ffff_f000n;
+// IA32_SEAMRR_BASE_AND_MASK_MASK: the module looks at bits 51:25.
+const RANGE_BITS = 0x000f_ffff_fe00_0000n;
 
 const FEATURES0_TOPOLOGY_ENUM = 1n << 20n;
 const FEATURES0_MAXPA_VIRT = 1n << 27n;
+const FEATURES0_VE_REDUCTION = 1n << 30n;
 
 const msr = (platform: Platform, index: number): bigint => BigInt(platform.msr[`0x${index.toString(16)}`] ?? 0);
 
@@ -29,11 +30,11 @@ function cpuidLookup({ document, entries }: ModuleBoot['rules']): ModuleFacts['c
 }
 
 /** What the leaves need to know of a module that has started. */
-export function factsOf({ rules, platform, nativeFms, tscHz, maxPa, keyIds, sysInfo }: ModuleBoot): ModuleFacts {
+export function factsOf({ rules, platform, nativeFms, tscHz, keyIds, sysInfo }: ModuleBoot): ModuleFacts {
   const { sys } = platform;
   return {
-    maxPa,
     hkidStartBit: keyIds.startBit,
+    hkidMask: keyIds.mask,
     privateHkidMin: keyIds.privateMin,
     privateHkidMax: keyIds.privateMax,
     globalHkid: keyIds.global,
@@ -43,9 +44,20 @@ export function factsOf({ rules, platform, nativeFms, tscHz, maxPa, keyIds, sysI
     platformFms: nativeFms,
     nativeTscFrequency: Number(tscHz),
     cpuidLookup: cpuidLookup(rules),
-    features: {
-      vpInitVersion: sysInfo.tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
-      virtualMaxPa: (sysInfo.tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
-    },
+    features: featuresOf({ rules, sysInfo }),
+  };
+}
+
+/** What TDX_FEATURES0 and the rules document say of the leaves. */
+export function featuresOf({ rules, sysInfo }: Pick<ModuleBoot, 'rules' | 'sysInfo'>): ModuleFeatures {
+  const { tdxFeatures0 } = sysInfo;
+  const { refusedVcpusCount = false, unblockOperand = 'RCX', unlistedCpuid } = rules.document.seamcalls ?? {};
+  return {
+    vpInitVersion: tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
+    virtualMaxPa: (tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
+    veReduction: (tdxFeatures0 & FEATURES0_VE_REDUCTION) !== 0n,
+    refusedVcpusCount,
+    unblockOperand,
+    unlistedCpuidReadable: unlistedCpuid === 'not-readable',
   };
 }

@@ -12,10 +12,10 @@ export interface Tdmr extends PhysicalRange {
 
 /** What the SEAMCALL leaves need to know of the initialised module and its platform. */
 export interface ModuleFacts {
-  /** Physical addresses are below 2^maxPa: 52 up to 1.5.05, the native MAXPA since. */
-  readonly maxPa: number;
-  /** First bit of the KeyID in a physical address; it reaches up to maxPa - 1. */
+  /** First bit of the KeyID in a physical address. */
   readonly hkidStartBit: number;
+  /** All bits of the KeyID: the top of 52 bits up to 1.5.05, the top of the native MAXPA since. */
+  readonly hkidMask: bigint;
   readonly privateHkidMin: number;
   readonly privateHkidMax: number;
   /** KeyID of the module's own structures. */
@@ -38,4 +38,12 @@ export interface ModuleFeatures {
   readonly vpInitVersion: 0 | 1;
   /** TDCS has VIRT_MAXPA, and it limits private GPAs (TDX_FEATURES0.MAXPA_VIRT). */
   readonly virtualMaxPa: boolean;
+  /** TDCS has what a guest that reduces #VEs needs (TDX_FEATURES0.VE_REDUCTION). */
+  readonly veReduction: boolean;
+  /** A VCPU that TDH.VP.INIT refuses for its x2APIC id stays counted in NUM_VCPUS. */
+  readonly refusedVcpusCount: boolean;
+  /** CPUID_VALUES of a leaf or sub-leaf without an entry is a field, if not a readable one. */
+  readonly unlistedCpuidReadable: boolean;
+  /** The operand that TDH.MEM.RANGE.UNBLOCK names in TDX_TLB_TRACKING_NOT_DONE: SEPT_TREE in 1.5.01 only. */
+  readonly unblockOperand: 'SEPT_TREE' | 'RCX';
 }

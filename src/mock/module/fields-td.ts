@@ -90,6 +90,13 @@ export const TOPOLOGY_FIELDS = `
 11 19 1 0 * - * - TOPOLOGY_ENUM_CONFIGURED
 `;
 
+/** Fields that came with the reduction of #VEs (TDX_FEATURES0.VE_REDUCTION). */
+export const VE_REDUCTION_FIELDS = `
+11 1a 1 0 * - * - VE_REDUCTION_VALID
+11 21 1 3 * - * - CPUID_FIXED0_BITMAP
+11 22 1 3 - - * - FEATURE_PARAVIRT_CTLS
+`;
+
 /** Fields that came with the virtual MAXPA (TDX_FEATURES0.MAXPA_VIRT). */
 export const MAXPA_FIELDS = `
 11 18 1 0 * - * - VIRT_MAXPA

@@ -1,18 +1,19 @@
 import type { Call } from './call.js';
-import { MAXPA_FIELDS, TD_FIELDS, TOPOLOGY_FIELDS } from './fields-td.js';
+import type { ModuleFeatures } from './facts.js';
+import { MAXPA_FIELDS, TD_FIELDS, TOPOLOGY_FIELDS, VE_REDUCTION_FIELDS } from './fields-td.js';
 import { type FieldRow, parseFields } from './metadata.js';
-import type { ModuleState } from './module-state.js';
 import { refuse } from './refusal.js';
 import { architecturalEntry } from './sept.js';
 import type { Td } from './td.js';
-import type { TdConfiguration, VirtualCpuid } from './td-params.js';
+import { findVirtualCpuid, type TdConfiguration, type VirtualCpuid } from './td-params.js';
 
 const tables = new Map<string, FieldRow[]>();
 
 /** The TDR and TDCS fields of this module. */
-export function tdFields(state: ModuleState): readonly FieldRow[] {
-  const { vpInitVersion, virtualMaxPa } = state.facts.features;
-  const text = [TD_FIELDS, vpInitVersion > 0 ? TOPOLOGY_FIELDS : '', virtualMaxPa ? MAXPA_FIELDS : ''].join('');
+export function tdFields({ vpInitVersion, virtualMaxPa, veReduction }: ModuleFeatures): readonly FieldRow[] {
+  const text = [TD_FIELDS, vpInitVersion > 0 ? TOPOLOGY_FIELDS : '', virtualMaxPa ? MAXPA_FIELDS : '']
+    .concat(veReduction ? VE_REDUCTION_FIELDS : '')
+    .join('');
   let rows = tables.get(text);
   if (!rows) {
     rows = parseFields(text.replaceAll('\n\n', '\n'));
@@ -57,6 +58,9 @@ const READERS: Readonly<Record<string, Reader>> = {
   TD_CTLS: (td) => td.tdCtls,
   TOPOLOGY_ENUM_CONFIGURED: (td) => Number(td.topologyEnumConfigured),
   VIRT_MAXPA: (_, c) => c.virtMaxpa,
+  VE_REDUCTION_VALID: (td) => Number(td.topologyEnumConfigured),
+  CPUID_FIXED0_BITMAP: (_, { zeroLeaves }) => fixedLeavesBitmap(zeroLeaves),
+  FEATURE_PARAVIRT_CTLS: (td) => td.featureParavirtCtls,
   CPUID_VALID: (_, c, index, call) => {
     const entry = call.module.facts.cpuidLookup[index];
     const row = entry && c.cpuid.find((r) => r.leaf === entry.leaf && r.subleaf === entry.subleaf);
@@ -73,6 +77,10 @@ const READERS: Readonly<Record<string, Reader>> = {
   SEPT_ROOT: (td, _, index) => architecturalEntry(td.septRoot[index]),
 };
 
+/** Bits 51:0 are base leaves, bits 59:52 extended ones (x86_defs.h cpuid_fixed0_bitmap_t). */
+const fixedLeavesBitmap = (leaves: ReadonlySet<number>): bigint =>
+  [...leaves].reduce((bits, leaf) => bits | (1n << BigInt(leaf < 0x8000_0000 ? leaf : leaf - 0x8000_0000 + 52)), 0n);
+
 const SEPT_ROOT_PAGE = 3;
 const nativeTsc = (call: Call): bigint => BigInt(call.module.facts.nativeTscFrequency);
 
@@ -86,14 +94,18 @@ export const readTdField = (call: Call, td: Td, row: FieldRow, index: number): b
 export const CPUID_CLASS = 0x14;
 
 /** The row of the TD's CPUID values that a field code names, and which half of it. */
-export function cpuidElement(configuration: TdConfiguration, code: number): { row: VirtualCpuid; high: boolean } {
+export function cpuidElement(
+  configuration: TdConfiguration,
+  code: number,
+  { unlistedCpuidReadable }: ModuleFeatures,
+): { row: VirtualCpuid; high: boolean } {
   const noSubleaf = (code & 0x100) !== 0;
   const subleaf = noSubleaf ? null : (code >>> 1) & 0x7f;
   const leaf = ((code >>> 9) & 0x7f) + (code & 0x1_0000 ? 0x8000_0000 : 0);
   const reserved = code >>> 17;
-  const row = configuration.cpuid.find((r) => r.leaf === leaf && (r.subleaf === null || r.subleaf === subleaf));
-  if (reserved || !row) throw refuse('module.metadata.id');
-  if (!row.valid) throw refuse('module.metadata.cpuid-readable');
+  const row = findVirtualCpuid(configuration, leaf, subleaf);
+  if (reserved || (!row && !unlistedCpuidReadable)) throw refuse('module.metadata.id');
+  if (!row?.valid) throw refuse('module.metadata.cpuid-readable');
   return { row, high: (code & 1) !== 0 };
 }
 

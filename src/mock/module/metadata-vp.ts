@@ -84,6 +84,8 @@ const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Call) =
   ASSOC_LPID: (vcpu) => (vcpu.associated ? 0 : NO_LP),
   VCPU_EPOCH: (vcpu) => vcpu.epoch,
   XFAM: (vcpu) => vcpu.td.configuration!.xfam,
+  XCR0: (vcpu) => vcpu.xcr0,
+  IA32_XSS: (vcpu) => vcpu.xss,
   TDVPS_PAGE_PA: ({ pages, td }, index, call) =>
     pages[index] === undefined ? 0 : BigInt(pages[index]) | (BigInt(td.hkid) << BigInt(call.module.facts.hkidStartBit)),
 };

@@ -41,6 +41,8 @@ export interface TdConfiguration {
   cpuidFlags: readonly string[];
   /** By leaf, then sub-leaf. */
   cpuid: readonly VirtualCpuid[];
+  /** Leaves without an entry, or with entries for some sub-leaves, that the host reads as 0. */
+  zeroLeaves: ReadonlySet<number>;
   /** The same registers in the order of the rules document, four an entry: what guestCpuid() takes. */
   registers: Uint32Array;
   /** 48 bytes each. */
@@ -80,6 +82,7 @@ export function tdConfigurationOf(host: Host, tdParams: Uint8Array): TdConfigura
       const [eax = 0, ebx = 0, ecx = 0, edx = 0] = scope.virtual.subarray(i * 4, i * 4 + 4);
       return { leaf, subleaf, valid: !faulting, eax, ebx, ecx, edx };
     }),
+    zeroLeaves: new Set(rules.unlisted.flatMap(({ fixed, leaves }) => (fixed ? [...(leaves ?? [])] : []))),
     registers: scope.virtual.slice(),
     mrConfigId: blob('mrconfigid'),
     mrOwner: blob('mrowner'),
@@ -92,4 +95,5 @@ export function tdConfigurationOf(host: Host, tdParams: Uint8Array): TdConfigura
  * SUBLEAF_NA: an entry without sub-leaves answers to any sub-leaf, one with them only to its own.
  */
 export const findVirtualCpuid = (td: TdConfiguration, leaf: number, subleaf: number | null): VirtualCpuid | undefined =>
-  td.cpuid.find((row) => row.leaf === leaf && (row.subleaf === null || row.subleaf === subleaf));
+  td.cpuid.find((row) => row.leaf === leaf && (row.subleaf === null || row.subleaf === subleaf)) ??
+  (td.zeroLeaves.has(leaf) ? { leaf, subleaf, valid: true, eax: 0, ebx: 0, ecx: 0, edx: 0 } : undefined);

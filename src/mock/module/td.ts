@@ -46,8 +46,9 @@ export class Td {
   mrtd: Uint8Array = new Uint8Array(48);
   /** Four registers of 48 bytes, extended by the guest. */
   readonly rtmr = new Uint8Array(4 * 48);
-  /** TDCS.TD_CTLS, written by the guest. */
+  /** TDCS.TD_CTLS and TDCS.FEATURE_PARAVIRT_CTLS, written by the guest. */
   tdCtls = 0n;
+  featureParavirtCtls = 0n;
   readonly vcpus: Vcpu[] = [];
 
   constructor(tdrPa: number, hkid: number, uuid: BigUint64Array) {
@@ -91,6 +92,9 @@ export class Vcpu {
   pendNmi = 0;
   /** State at the next entry; RSP (index 4) lives in the VMCS. */
   readonly gprs: Gprs = new BigUint64Array(16);
+  /** Written by the guest: XCR0 and IA32_XSS. */
+  xcr0 = 1n;
+  xss = 0n;
   /** Host-written fields of the TD VMCS and the TDVPS, by class and code. */
   readonly fields = new Map<number, bigint>();
   /** What the guest storey keeps for this VCPU. */

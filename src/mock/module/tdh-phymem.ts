@@ -50,7 +50,5 @@ export function phymemPageReclaim(call: Call): void {
 
 /** TDH.PHYMEM.PAGE.WBINVD: writes back the cache lines of a free page for any KeyID. RCX: page with KeyID. */
 export function phymemPageWbinvd(call: Call): void {
-  const { hkidStartBit, maxPa } = call.module.facts;
-  const keyBits = ((1n << BigInt(maxPa - hkidStartBit)) - 1n) << BigInt(hkidStartBit);
-  call.page(call.rcx & ~keyBits, 'RCX', PT.NDA, false);
+  call.page(call.rcx & ~call.module.facts.hkidMask, 'RCX', PT.NDA, false);
 }

@@ -29,9 +29,9 @@ export function mngRdWr(call: Call): void {
   checkSingleElement(id);
   checkOneElement(call);
   const isCpuid = fieldClass(id) === CPUID_CLASS;
-  const element = findField(tdFields(call.module), id, isCpuid ? fieldCode(id) & 1 : fieldCode(id));
+  const element = findField(tdFields(call.module.facts.features), id, isCpuid ? fieldCode(id) & 1 : fieldCode(id));
   const old = isCpuid
-    ? cpuidValue(cpuidElement(configuration, fieldCode(id)))
+    ? cpuidValue(cpuidElement(configuration, fieldCode(id), call.module.facts.features))
     : readTdField(call, td, element.row, element.index);
 
   if (call.leaf === TDH.MNG_RD) {

@@ -59,9 +59,11 @@ function takeX2apicId(call: Call, td: Td, vcpu: Vcpu): void {
     throw refuse('module.vp-init.x2apic-id', 'R8');
   }
   const id = Number(call.r8);
-  // Up to 1.5.06 the module does not give the VCPU's number back here: NUM_VCPUS stays one too high.
-  for (let i = 0; i < vcpu.index; i++)
-    if ((td.x2apicIds[i] ?? 0) === id) throw refuse('module.vp-init.x2apic-unique', id);
+  for (let i = 0; i < vcpu.index; i++) {
+    if ((td.x2apicIds[i] ?? 0) !== id) continue;
+    if (!call.module.facts.features.refusedVcpusCount) td.numVcpus--;
+    throw refuse('module.vp-init.x2apic-unique', id);
+  }
   td.x2apicIds[vcpu.index] = id;
   vcpu.x2apicId = id;
 }
