@@ -4,6 +4,7 @@ import { diffCommand } from './cpuid-diff.js';
 import { evaluateCommand } from './cpuid-evaluate.js';
 import { explainCommand } from './cpuid-explain.js';
 import { cpuidLearnCommand } from './cpuid-learn.js';
+import { mapCommand } from './cpuid-map.js';
 
 /** Questions about CPUID, a command each. */
 export const cpuidCommand = (bind: Bind): Command =>
@@ -15,6 +16,7 @@ export const cpuidCommand = (bind: Bind): Command =>
     .addCommand(evaluateCommand(bind))
     .addCommand(explainCommand(bind))
     .addCommand(diffCommand(bind))
+    .addCommand(mapCommand(bind))
     .addCommand(cpuidLearnCommand(bind))
     .addHelpText(
       'after',
@@ -23,5 +25,6 @@ Examples:
   $ tdxctl cpuid evaluate --leaf 7.0            what a TD made with the defaults finds there, and why
   $ tdxctl cpuid explain AVX512F                what decides the bit, and how to get it 1 or 0
   $ tdxctl cpuid diff 1.5.05 1.5.06             what a newer module changes
+  $ tdxctl cpuid map --html map.html            every bit, by what decides it
   $ tdxctl cpuid learn --out rules.json         find the rules of this host out, by trying`,
     );
