@@ -35,6 +35,10 @@
   const leaves = [];
   const cellAt = new Map();
 
+  // Letter case, - and _ do not matter in a search.
+  const plain = (text) => (text ?? '').toLowerCase().replace(/[-_]/g, '');
+  const namesOf = ({ name, aliases }) => [name, ...(aliases ?? [])];
+
   function makeCell(leaf, register, field, bit) {
     const found = valueAt(register.guest, bit);
     const requested = requestedAt(register.requested, bit);
@@ -45,9 +49,7 @@
     const kind = kindOf.get(field.kind);
     const reason = data.reasons[field.reason];
     const info = { leaf, register, field, bit, key, place, kind, reason, found, requested, differs };
-    info.text = [field.name, ...(field.aliases ?? []), field.meaning, key, `${place}[${bit}]`, reason]
-      .join(' ')
-      .toLowerCase();
+    info.text = [...namesOf(field), field.meaning, key, `${place}[${bit}]`].map(plain).join(' ');
     const cell = make('div', `cell k-${kind.id}`, kind.letter);
     cell.classList.toggle('one', found === '1');
     cell.classList.toggle('open', !isNumber(found));
@@ -159,18 +161,13 @@
   };
 
   function filter() {
-    const exact =
-      state.search !== '' && allCells.some((cell) => (bitOf.get(cell).field.name ?? '').toLowerCase() === state.search);
-    const named = ({ field }) =>
-      [field.name, ...(field.aliases ?? [])].some((name) => name?.toLowerCase() === state.search);
     let count = 0;
     for (const { block, lines } of leaves) {
       let some = false;
       for (const { line, cells } of lines) {
         let any = false;
         for (const cell of cells) {
-          const info = bitOf.get(cell);
-          const match = matches(info) && (!exact || named(info));
+          const match = matches(bitOf.get(cell));
           cell.classList.toggle('off', !match);
           any ||= match;
           count += Number(match);
@@ -184,7 +181,7 @@
     }
     for (const [id, button] of buttons) button.setAttribute('aria-pressed', String(state.kinds.has(id)));
     byId('count').textContent = `${count} of ${allCells.length} bits`;
-    if (current?.parentElement.hidden) rove(shown()[0]?.cells.find(isMatch));
+    if (current?.parentElement.hidden) rove(firstMatch());
   }
 
   const counts = new Map();
@@ -208,6 +205,13 @@
   let current;
   const shown = () => leaves.flatMap(({ lines }) => lines).filter(({ line }) => !line.hidden);
   const isMatch = (cell) => !cell.classList.contains('off');
+
+  /** Whoever types a whole name means that bit. */
+  function firstMatch() {
+    const found = shown().flatMap(({ cells }) => cells.filter(isMatch));
+    const named = (cell) => namesOf(bitOf.get(cell).field).some((name) => plain(name) === state.search);
+    return (state.search && found.find(named)) || found[0];
+  }
 
   function rove(cell, focus = false) {
     if (!cell) return;
@@ -286,7 +290,7 @@
   const form = document.querySelector('form');
   form.addEventListener('submit', (event) => event.preventDefault());
   form.addEventListener('input', () => {
-    state.search = byId('search').value.trim().toLowerCase();
+    state.search = plain(byId('search').value.trim());
     state.value = byId('value').value;
     filter();
     remember();
@@ -297,7 +301,7 @@
     remember();
   });
   byId('search').addEventListener('keydown', (event) => {
-    if (event.key === 'Enter') rove(shown()[0]?.cells.find(isMatch), true);
+    if (event.key === 'Enter') rove(firstMatch(), true);
   });
   byId('theme').addEventListener('change', () => {
     document.documentElement.dataset.theme = byId('theme').value;
@@ -327,15 +331,17 @@
         .filter((id) => kindOf.has(id)),
     );
     byId('search').value = text('search');
-    state.search = text('search').trim().toLowerCase();
+    state.search = plain(text('search').trim());
     byId('value').value = text('value');
     state.value = byId('value').value;
     byId('theme').value = text('theme');
     document.documentElement.dataset.theme = byId('theme').value;
     filter();
     const cell = cellAt.get(text('bit').toLowerCase());
-    const first = shown()[0]?.cells.find(isMatch);
-    rove(cell ?? first ?? allCells[0]);
+    // A bit that the filters hide is shown, but Tab has to lead somewhere.
+    const hidden = !cell || cell.parentElement.hidden;
+    rove((hidden && firstMatch()) || cell || allCells[0]);
+    if (cell) show(cell);
     if (cell) cell.scrollIntoView({ block: 'center' });
   }
   window.addEventListener('hashchange', recall);
