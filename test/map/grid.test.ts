@@ -52,7 +52,7 @@ describe('the map in a terminal', () => {
 
   it('fills bits that are 1', () => {
     const avx2 = mapLines(map, true).find((line) => line.includes('f1bf27e9'))!;
-    expect(avx2).toContain('\x1b[48;5;214;38;5;16mXX\x1b[0m');
+    expect(avx2).toContain('\x1b[48;5;172;38;5;16mXX\x1b[0m');
   });
 
   it('has ? for what a module without a host leaves open', () => {

@@ -10,7 +10,7 @@ export interface MapKind {
   /** Fill of a bit that is 1, on light and on dark. */
   readonly light: string;
   readonly dark: string;
-  /** The like of it among the 256 colours of terminals, light enough for black letters. */
+  /** The like of it among the 256 colours of terminals: of middling lightness, to be read on dark, on light and below black. */
   readonly terminal: number;
 }
 
@@ -23,14 +23,14 @@ export const MAP_KINDS = [
     meaning: 'the same in every TD of this module version',
     light: '#b0b0ab',
     dark: '#6a6d70',
-    terminal: 248,
+    terminal: 245,
   },
   {
     id: 'native',
     letter: 'N',
     label: 'native',
     meaning: 'as the processor has it',
-    light: '#6b5a69',
+    light: '#5c6373',
     dark: '#587697',
     terminal: 67,
   },
@@ -50,7 +50,7 @@ export const MAP_KINDS = [
     meaning: 'as CPUID_CONFIG says, where the processor has it',
     light: '#6b9dfe',
     dark: '#8cdfff',
-    terminal: 117,
+    terminal: 38,
   },
   {
     id: 'xfam',
@@ -59,7 +59,7 @@ export const MAP_KINDS = [
     meaning: 'there only with certain bits of XFAM, or calculated of just these',
     light: '#e68805',
     dark: '#ef9903',
-    terminal: 214,
+    terminal: 172,
   },
   {
     id: 'attribute',
@@ -67,8 +67,8 @@ export const MAP_KINDS = [
     label: 'attribute-dependent',
     meaning: 'there only with certain bits of ATTRIBUTES, or just these',
     light: '#ffd32a',
-    dark: '#d1f471',
-    terminal: 227,
+    dark: '#f3e866',
+    terminal: 142,
   },
   {
     id: 'cpuid',
@@ -94,8 +94,8 @@ export const MAP_KINDS = [
     label: 'dynamic',
     meaning: 'with the state of the vCPU that executes CPUID, such as CR4 or its APIC id',
     light: '#d794db',
-    dark: '#f5cbc1',
-    terminal: 182,
+    dark: '#f3bfdd',
+    terminal: 170,
   },
   {
     id: 've',
@@ -104,7 +104,7 @@ export const MAP_KINDS = [
     meaning: "CPUID gives a #VE: the guest's handler makes up a value",
     light: '#bf4600',
     dark: '#ce6018',
-    terminal: 202,
+    terminal: 167,
   },
   {
     id: 'guest',
@@ -113,7 +113,7 @@ export const MAP_KINDS = [
     meaning: '#VE until the guest opts in to a value (TD_CTLS and its like)',
     light: '#643bcd',
     dark: '#a492e6',
-    terminal: 141,
+    terminal: 99,
   },
   {
     id: 'unknown',
@@ -122,7 +122,7 @@ export const MAP_KINDS = [
     meaning: 'there are no rules for the TDX module',
     light: '#e2e2e2',
     dark: '#4a4d50',
-    terminal: 250,
+    terminal: 247,
   },
   {
     id: 'absent',
