@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include "../core/error.hpp"
 #include "../core/system.hpp"
@@ -217,6 +218,31 @@ TEST("Closing works although the signal is lost a few times") {
   machine.vcpu->Run({}, {});
   machine.vcpu->Close();
   CHECK(ignored < 0);
+}
+
+TEST("A run that is started and closed while the last report is still under way is reported as well") {
+  WithKernel kernel;
+  Semaphore heard;
+  Semaphore may_return;
+  std::atomic<int> reports = 0;
+  const auto vcpu = System::Open("/dev/kvm")->CreateVm(5)->CreateVcpu(0, [&] {
+    heard.Post();
+    if (reports++ == 0) may_return.Wait();
+  });
+  kernel->On(abi::kRun, [&](int, uint64_t) { return RunForever(*kernel->run); });
+  vcpu->Run({}, {});
+  vcpu->Interrupt();
+  heard.Wait();
+  CHECK(vcpu->FinishRun());
+  vcpu->Run({}, {});
+  std::thread later([&] {
+    poll(nullptr, 0, 30);  // until Close, below, waits for the vCPU's thread
+    may_return.Post();
+  });
+  vcpu->Close();
+  later.join();
+  CHECK(reports == 2);
+  CHECK(!vcpu->FinishRun());
 }
 
 TEST("Reads that nobody answers give 0xff") {
