@@ -48,7 +48,7 @@ class WithEntries {
   }
   abi::kvm_cpuid_entry2* first() { return reinterpret_cast<abi::kvm_cpuid_entry2*>(bytes_.get() + sizeof(Header)); }
 
-  uint32_t capacity_;
+  uint32_t capacity_ = 0;
   std::unique_ptr<std::byte[]> bytes_;
 };
 

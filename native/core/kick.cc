@@ -33,7 +33,7 @@ int KickSignal() {
 
 }  // namespace
 
-OnlyKickAllowed::OnlyKickAllowed() : before_{} {
+OnlyKickAllowed::OnlyKickAllowed() {
   sigset_t all_but_kick;
   sigfillset(&all_but_kick);
   sigdelset(&all_but_kick, KickSignal());

@@ -19,7 +19,7 @@ class OnlyKickAllowed {
   OnlyKickAllowed& operator=(const OnlyKickAllowed&) = delete;
 
  private:
-  sigset_t before_;
+  sigset_t before_{};
 };
 
 /** Makes a blocking system call of `thread` return EINTR. The thread must not have been joined. */

@@ -67,7 +67,7 @@ int GuestMemfd::fd() const {
   return fd_.get();
 }
 
-void GuestMemfd::PunchHole(uint64_t offset, uint64_t length) {
+void GuestMemfd::PunchHole(uint64_t offset, uint64_t length) const {
   const sys::Result result = sys::PunchHole(fd(), offset, length);
   if (!result.ok()) throw SysError(result.error, "fallocate", "FALLOC_FL_PUNCH_HOLE");
 }

@@ -57,7 +57,7 @@ class GuestMemfd {
   /** @throws StateError. */
   int fd() const;
   /** @throws SysError of fallocate. */
-  void PunchHole(uint64_t offset, uint64_t length);
+  void PunchHole(uint64_t offset, uint64_t length) const;
 
  private:
   std::shared_ptr<Vm> vm_;

@@ -59,14 +59,18 @@ void Runner::Stop() noexcept {
   thread_.join();
 }
 
-// A run that was asked for is always reported, also if the thread is to end before it had begun.
+// A run that was asked for is always reported, also if the thread is to end before it had begun: only a post without a
+// run asks whether it is the end.
 void Runner::Loop() noexcept {
-  do {
+  for (;;) {
     work_.Wait();
-    if (!asked_.exchange(false)) continue;
-    outcome_ = RunUntilExit();
-    on_done_();
-  } while (!quit_);
+    if (asked_.exchange(false)) {
+      outcome_ = RunUntilExit();
+      on_done_();
+    } else if (quit_) {
+      break;
+    }
+  }
   ended_.Post();
 }
 

@@ -36,7 +36,7 @@ class Semaphore {
   }
 
  private:
-  sem_t semaphore_;
+  sem_t semaphore_{};
 };
 
 }  // namespace kvmtdx

@@ -20,7 +20,7 @@ void Vcpu::InitMemRegion(const GuestMemory& source, uint64_t offset, uint64_t gp
   if (source.system() != vm_->system()) {
     throw StateError(StateError::Kind::kForeignObject, "the source memory belongs to another system than the vCPU");
   }
-  const std::shared_ptr<const Mapping> pages = source.mapping();
+  const std::shared_ptr<const Mapping>& pages = source.mapping();
   // Division, because nr_pages * 4096 can wrap. The kernel would read whatever of ours lies behind the memory.
   if (!pages->Contains(offset, 0) || nr_pages > (pages->size() - offset) / abi::kPageSize) {
     ThrowRange(std::to_string(nr_pages) + " pages from offset " + std::to_string(offset) +

@@ -13,9 +13,10 @@ namespace {
 /** Runs `Function` with its arguments checked and its exceptions translated. */
 template <Napi::Value (*Function)(Environment&, const Arguments&)>
 napi_value Called(napi_env env, napi_callback_info raw) noexcept {
-  const Napi::CallbackInfo info(env, raw);
-  const auto environment = Environment::Of(env);
-  return Guard(env, *environment, [&]() -> napi_value { return Function(*environment, Arguments(info)); });
+  return Guard(env, [&]() -> napi_value {
+    const Napi::CallbackInfo info(env, raw);
+    return Function(*Environment::Of(env), Arguments(info));
+  });
 }
 
 /** setUp(buildSysError, buildStateError, onUnclosed) */
@@ -30,7 +31,7 @@ Napi::Value SetUp(Environment& environment, const Arguments& arguments) {
 Napi::Value OpenSystem(Environment& environment, const Arguments& arguments) {
   auto system = System::Open(arguments.String(0, "path"));
   environment.systems.Add(system);
-  return SystemHandle::Make(environment, std::move(system));
+  return SystemHandle::Make(environment, system);
 }
 
 /** cpuid(leaf, subleaf): what the CPUID instruction gives this process, as [eax, ebx, ecx, edx]. */

@@ -54,21 +54,23 @@ template <typename T>
 Napi::Value Copied(Napi::Env env, std::span<const T> numbers) {
   auto array = Napi::TypedArrayOf<T>::New(env, numbers.size());
   std::ranges::copy(numbers, array.Data());  // as long as `numbers`: made so one line above
-  return array;
+  return {env, array};
 }
 
 }  // namespace
 
-uint32_t Arguments::U32(size_t index, const char* name) const {
-  // The usual case without the double's detour.
-  uint32_t value = 0;
-  if (napi_get_value_uint32(env(), info_[index], &value) == napi_ok && value != 0) {
-    double number = 0;
-    napi_get_value_double(env(), info_[index], &number);
-    if (number == value) return value;
+uint32_t ToU32(napi_env env, napi_value value, const char* name) {
+  double number = -1;
+  napi_get_value_double(env, value, &number);
+  // Usual values stop here; the conversion is defined for them only.
+  if (number >= 0 && number <= UINT32_MAX) {
+    const auto whole = static_cast<uint32_t>(number);
+    if (number == whole) return whole;
   }
-  return static_cast<uint32_t>(Integer(info_[index], name, UINT32_MAX, "2^32-1"));
+  return static_cast<uint32_t>(Integer({env, value}, name, UINT32_MAX, "2^32-1"));
 }
+
+uint32_t Arguments::U32(size_t index, const char* name) const { return ToU32(env(), info_[index], name); }
 
 uint64_t Arguments::Size(size_t index, const char* name) const {
   return static_cast<uint64_t>(Integer(info_[index], name, kMostSafeInteger, "2^53-1"));
@@ -106,8 +108,7 @@ std::span<T> Arguments::View(size_t index, const char* name, napi_typedarray_typ
   napi_typedarray_type actual{};
   size_t length = 0;
   void* start = nullptr;
-  if (napi_get_typedarray_info(env(), value, &actual, &length, &start, nullptr, nullptr) != napi_ok ||
-      actual != type) {
+  if (napi_get_typedarray_info(env(), value, &actual, &length, &start, nullptr, nullptr) != napi_ok || actual != type) {
     ThrowType(std::string(name) + " must be " + type_name + ", got another typed array");
   }
   if (start == nullptr) length = 0;
@@ -148,7 +149,7 @@ Napi::Value FromBytes(Napi::Env env, std::span<const uint8_t> bytes) { return Co
 Napi::Value FromU64s(Napi::Env env, std::span<const uint64_t> numbers) {
   auto array = Napi::BigUint64Array::New(env, numbers.size(), napi_biguint64_array);
   std::ranges::copy(numbers, array.Data());
-  return array;
+  return {env, array};
 }
 
 Napi::Value FromCpuid(Napi::Env env, const CpuidEntries& entries) {

@@ -33,18 +33,19 @@ void Environment::Create(Napi::Env env) {
   const auto heard = [](napi_env heard_env, napi_value, void* context, void* data) {
     if (heard_env == nullptr) return;  // the environment is ending, `context` may be gone
     auto* environment = static_cast<Environment*>(context);
-    Guard(heard_env, *environment, [&]() -> napi_value {
+    Guard(heard_env, [&]() -> napi_value {
       environment->Reported(heard_env, reinterpret_cast<uint64_t>(data));
       return nullptr;
     });
   };
-  const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "kvm-tdx"),
-                                                             0, 1, nullptr, nullptr, owner.get(), heard,
-                                                             &owner->reports_);
+  const napi_status status =
+      napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "kvm-tdx"), 0, 1, nullptr, nullptr,
+                                      owner.get(), heard, &owner->reports_);
   NAPI_THROW_IF_FAILED_VOID(env, status);
   napi_unref_threadsafe_function(env, owner->reports_);
   // Hooks run newest first: this one ends all threads before the function above is destroyed.
-  napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Environment*>(self)->End(); }, owner.get());
+  napi_add_env_cleanup_hook(
+      env, [](void* self) { static_cast<Environment*>(self)->End(); }, owner.get());
   env.SetInstanceData(new Owner(std::move(owner)));
 }
 
@@ -120,6 +121,25 @@ void Environment::Throw(const ArgumentError& error) const {
     napi_throw_type_error(env_, "ERR_INVALID_ARG_TYPE", error.what());
   } else {
     napi_throw_range_error(env_, "ERR_OUT_OF_RANGE", error.what());
+  }
+}
+
+void Rethrow(napi_env env) noexcept {
+  try {
+    try {
+      throw;
+    } catch (const SysError& error) {
+      Environment::Of(env)->Throw(error);
+    } catch (const StateError& error) {
+      Environment::Of(env)->Throw(error);
+    } catch (const ArgumentError& error) {
+      Environment::Of(env)->Throw(error);
+    } catch (const Napi::Error& error) {
+      error.ThrowAsJavaScriptException();
+    } catch (const std::exception& error) {
+      napi_throw_error(env, nullptr, error.what());
+    }
+  } catch (...) {  // NOLINT(bugprone-empty-catch): an environment that is ending takes no errors any more
   }
 }
 

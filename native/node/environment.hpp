@@ -74,23 +74,18 @@ class Environment {
   bool ended_ = false;
 };
 
+/** Throws the exception that is being handled in JavaScript. */
+void Rethrow(napi_env env) noexcept;
+
 /** Runs `call`; what it throws in C++ is thrown in JavaScript, and nothing else escapes. */
 template <typename Call>
-napi_value Guard(napi_env env, const Environment& environment, Call call) noexcept {
+napi_value Guard(napi_env env, Call call) noexcept {
   try {
     return call();
-  } catch (const SysError& error) {
-    environment.Throw(error);
-  } catch (const StateError& error) {
-    environment.Throw(error);
-  } catch (const ArgumentError& error) {
-    environment.Throw(error);
-  } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();
-  } catch (const std::exception& error) {
-    napi_throw_error(env, nullptr, error.what());
+  } catch (...) {
+    Rethrow(env);
+    return nullptr;
   }
-  return nullptr;
 }
 
 }  // namespace kvmtdx::node

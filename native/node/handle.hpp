@@ -30,6 +30,9 @@ class Handle : public Napi::ObjectWrap<Self> {
     this->Value().TypeTag(&Self::kTag);
   }
 
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
   ~Handle() override {
     if (core_ == nullptr || core_->closed()) return;
     const bool forgotten = Self::Forgotten(*core_);
@@ -42,8 +45,8 @@ class Handle : public Napi::ObjectWrap<Self> {
     environment.constructors[&Self::kTag] = Napi::Persistent(constructor);
   }
 
-  static Napi::Object Make(Environment& environment, std::shared_ptr<Core> core) {
-    environment.incoming = std::move(core);
+  static Napi::Object Make(Environment& environment, const std::shared_ptr<Core>& core) {
+    environment.incoming = core;
     return environment.constructors[&Self::kTag].New({});
   }
 
@@ -54,6 +57,9 @@ class Handle : public Napi::ObjectWrap<Self> {
     }
     return *Self::Unwrap(value.As<Napi::Object>());
   }
+
+  /** As an argument of a function that is not a method: no handle, but what one wraps. */
+  using CoreFunction = napi_value (*)(napi_env env, Core& core, napi_value argument);
 
   Core& core() const { return *core_; }
   Environment& environment() const { return *environment_; }
@@ -67,8 +73,24 @@ class Handle : public Napi::ObjectWrap<Self> {
   /** `name` as a method of the class. `Member` is Napi::Value (Self::*)(const Arguments&). */
   template <auto Member>
   static Napi::ClassPropertyDescriptor<Self> Method(const char* name) {
-    return napi_property_descriptor{name,    nullptr, &Called<Member>, nullptr, nullptr, nullptr, napi_default_method,
-                                    nullptr};
+    return napi_property_descriptor{name,    nullptr, &Called<Member>,     nullptr,
+                                    nullptr, nullptr, napi_default_method, nullptr};
+  }
+
+  /**
+   * Gives `object` a function of its own that has what it works on at hand: napi_unwrap() would take a quarter of the
+   * time of the cheapest ioctl. The function shares the core object, so it may outlive the handle.
+   */
+  template <CoreFunction Function>
+  static void Bind(Napi::Object object, const char* name, std::shared_ptr<Core> core) {
+    const Napi::Env env = object.Env();
+    auto owned = std::make_unique<std::shared_ptr<Core>>(std::move(core));
+    napi_value function = nullptr;
+    NAPI_THROW_IF_FAILED_VOID(
+        env, napi_create_function(env, name, NAPI_AUTO_LENGTH, &CalledBound<Function>, owned.get(), &function));
+    NAPI_THROW_IF_FAILED_VOID(env, napi_add_finalizer(env, function, owned.get(), &Unbind, nullptr, nullptr));
+    owned.release();  // the finaliser's now
+    object.Set(name, Napi::Value(env, function));
   }
 
   Napi::Value Close(const Arguments& arguments) {
@@ -78,18 +100,31 @@ class Handle : public Napi::ObjectWrap<Self> {
   Napi::Value IsClosed(const Arguments& arguments) { return Napi::Boolean::New(arguments.env(), core_->closed()); }
 
  private:
+  template <CoreFunction Function>
+  static napi_value CalledBound(napi_env env, napi_callback_info raw) noexcept {
+    return Guard(env, [&] {
+      size_t count = 1;
+      napi_value argument = nullptr;  // undefined if there is none
+      void* core = nullptr;
+      napi_get_cb_info(env, raw, &count, &argument, nullptr, &core);
+      return Function(env, **static_cast<std::shared_ptr<Core>*>(core), argument);
+    });
+  }
+
+  static void Unbind(napi_env /*env*/, void* core, void* /*hint*/) noexcept {
+    delete static_cast<std::shared_ptr<Core>*>(core);
+  }
+
   template <auto Member>
   static napi_value Called(napi_env env, napi_callback_info raw) noexcept {
-    const Napi::CallbackInfo info(env, raw);
-    // The engine runs a method of a class on instances of that class only (napi_define_class gives it a signature), so
-    // what is wrapped is a Self. Arguments have no such guard: From() looks at their tags.
-    void* wrapped = nullptr;
-    if (napi_unwrap(env, info.This(), &wrapped) != napi_ok) {
-      napi_throw_type_error(env, "ERR_INVALID_THIS", "called on an object of another class");
-      return nullptr;
-    }
-    auto* self = static_cast<Self*>(wrapped);
-    return Guard(env, *self->environment_, [&]() -> napi_value { return (self->*Member)(Arguments(info)); });
+    return Guard(env, [&]() -> napi_value {
+      const Napi::CallbackInfo info(env, raw);
+      // The engine runs a method of a class on instances of that class only (napi_define_class gives it a signature),
+      // so what is wrapped is a Self. Arguments have no such guard: From() looks at their tags.
+      void* wrapped = nullptr;
+      if (napi_unwrap(env, info.This(), &wrapped) != napi_ok) ThrowType("called on an object of another class");
+      return (static_cast<Self*>(wrapped)->*Member)(Arguments(info));
+    });
   }
 
   std::shared_ptr<Environment> environment_;

@@ -4,8 +4,8 @@ namespace kvmtdx::node {
 
 GuestMemoryHandle::Properties GuestMemoryHandle::Methods() {
   return {
-      Method<&GuestMemoryHandle::Read>("read"),       Method<&GuestMemoryHandle::Write>("write"),
-      Method<&GuestMemoryHandle::Discard>("discard"), Method<&GuestMemoryHandle::Close>("close"),
+      Method<&GuestMemoryHandle::Read>("read"),         Method<&GuestMemoryHandle::Write>("write"),
+      Method<&GuestMemoryHandle::Discard>("discard"),   Method<&GuestMemoryHandle::Close>("close"),
       Method<&GuestMemoryHandle::IsClosed>("isClosed"),
   };
 }
@@ -26,7 +26,8 @@ Napi::Value GuestMemoryHandle::Write(const Arguments& arguments) {
 
 /** discard(offset, length) */
 Napi::Value GuestMemoryHandle::Discard(const Arguments& arguments) {
-  core().Discard(arguments.Size(0, "offset"), arguments.Size(1, "length"));
+  const uint64_t offset = arguments.Size(0, "offset");
+  core().Discard(offset, arguments.Size(1, "length"));
   return arguments.env().Undefined();
 }
 
@@ -40,7 +41,8 @@ GuestMemfdHandle::Properties GuestMemfdHandle::Methods() {
 
 /** punchHole(offset, length) */
 Napi::Value GuestMemfdHandle::PunchHole(const Arguments& arguments) {
-  core().PunchHole(arguments.Size(0, "offset"), arguments.Size(1, "length"));
+  const uint64_t offset = arguments.Size(0, "offset");
+  core().PunchHole(offset, arguments.Size(1, "length"));
   return arguments.env().Undefined();
 }
 

@@ -24,8 +24,8 @@ std::vector<PortRange> Ports(std::span<const uint32_t> numbers) {
     if (row[0] > row[1] || row[1] > UINT16_MAX || row[2] > UINT8_MAX || row[3] > 1) {
       ThrowRange("ports must have first <= last <= 0xffff, a byte, and 0 or 1");
     }
-    ranges.push_back({static_cast<uint16_t>(row[0]), static_cast<uint16_t>(row[1]), static_cast<uint8_t>(row[2]),
-                      row[3] == 1});
+    ranges.push_back(
+        {static_cast<uint16_t>(row[0]), static_cast<uint16_t>(row[1]), static_cast<uint8_t>(row[2]), row[3] == 1});
   }
   return ranges;
 }
@@ -98,8 +98,8 @@ Napi::Value VcpuHandle::TdxInitVcpu(const Arguments& arguments) {
 /** tdxInitMemRegion(source, sourceOffset, gpa, nrPages, measure) */
 Napi::Value VcpuHandle::TdxInitMemRegion(const Arguments& arguments) {
   const GuestMemory& source = GuestMemoryHandle::From(arguments[0], "source").core();
-  core().InitMemRegion(source, arguments.Size(1, "sourceOffset"), arguments.U64(2, "gpa"),
-                       arguments.Size(3, "nrPages"), arguments.Boolean(4, "measure"));
+  core().InitMemRegion(source, arguments.Size(1, "sourceOffset"), arguments.U64(2, "gpa"), arguments.Size(3, "nrPages"),
+                       arguments.Boolean(4, "measure"));
   return arguments.env().Undefined();
 }
 
@@ -108,8 +108,8 @@ Napi::Value VcpuHandle::TdxGetCpuid(const Arguments& arguments) {
 }
 
 /**
- * run(data: Uint8Array | null, ret: bigint | null, tdVmCallInfo: BigUint64Array of 4 | null, ports: Uint32Array, settle)
- * settle(how: 'exit' | 'interrupted' | 'closed' | 'failed', exit or errno) is called once, later.
+ * run(data: Uint8Array | null, ret: bigint | null, tdVmCallInfo: BigUint64Array of 4 | null, ports: Uint32Array,
+ * settle) settle(how: 'exit' | 'interrupted' | 'closed' | 'failed', exit or errno) is called once, later.
  */
 Napi::Value VcpuHandle::Run(const Arguments& arguments) {
   const Napi::Function settle = arguments.Function(4, "settle");

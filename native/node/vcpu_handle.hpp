@@ -13,6 +13,8 @@ class VcpuHandle : public Handle<VcpuHandle, Vcpu> {
   static Napi::Object Make(Environment& environment, Vm& vm, uint32_t id);
 
   using Handle::Handle;
+  VcpuHandle(const VcpuHandle&) = delete;
+  VcpuHandle& operator=(const VcpuHandle&) = delete;
   ~VcpuHandle() override;
 
   /** On JavaScript's thread, once for every run: tells its callback how it ended. */

@@ -31,7 +31,6 @@ MemorySlot Slot(const Arguments& arguments, bool second_form) {
 
 VmHandle::Properties VmHandle::Methods() {
   return {
-      Method<&VmHandle::CheckExtension>("checkExtension"),
       Method<&VmHandle::EnableCap>("enableCap"),
       Method<&VmHandle::CreateVcpu>("createVcpu"),
       Method<&VmHandle::SetTscKhz>("setTscKhz"),
@@ -51,8 +50,17 @@ VmHandle::Properties VmHandle::Methods() {
   };
 }
 
-Napi::Value VmHandle::CheckExtension(const Arguments& arguments) {
-  return Napi::Number::New(arguments.env(), core().CheckExtension(arguments.U32(0, "capability")));
+Napi::Object VmHandle::Make(Environment& environment, const std::shared_ptr<Vm>& vm) {
+  const Napi::Object object = Handle::Make(environment, vm);
+  Bind<&CheckExtension>(object, "checkExtension", vm);
+  return object;
+}
+
+/** checkExtension(capability) */
+napi_value VmHandle::CheckExtension(napi_env env, Vm& vm, napi_value capability) {
+  napi_value answer = nullptr;
+  napi_create_int32(env, vm.CheckExtension(ToU32(env, capability, "capability")), &answer);
+  return answer;
 }
 
 /** enableCap(capability, flags, args: BigUint64Array of 4) */
@@ -90,12 +98,16 @@ Napi::Value VmHandle::SetUserMemoryRegion2(const Arguments& arguments) {
 
 /** createGuestMemfd(size, flags: bigint) */
 Napi::Value VmHandle::CreateGuestMemfd(const Arguments& arguments) {
-  return GuestMemfdHandle::Make(environment(),
-                                core().CreateGuestMemfd(arguments.Size(0, "size"), arguments.U64(1, "flags")));
+  // One after the other, here and below: C++ orders the arguments of a call as it likes, and the first wrong one is told.
+  const uint64_t size = arguments.Size(0, "size");
+  const uint64_t flags = arguments.U64(1, "flags");
+  return GuestMemfdHandle::Make(environment(), core().CreateGuestMemfd(size, flags));
 }
 
 Napi::Value VmHandle::SetMemoryAttributes(const Arguments& arguments) {
-  core().SetMemoryAttributes(arguments.U64(0, "gpa"), arguments.U64(1, "size"), arguments.U64(2, "attributes"));
+  const uint64_t gpa = arguments.U64(0, "gpa");
+  const uint64_t size = arguments.U64(1, "size");
+  core().SetMemoryAttributes(gpa, size, arguments.U64(2, "attributes"));
   return arguments.env().Undefined();
 }
 

@@ -222,11 +222,11 @@ TEST("KVM_TDX_INIT_MEM_REGION never names memory outside the source") {
   const auto memory = system->CreateMemory(4 * abi::kPageSize);
   const auto vcpu = NewVcpu(system->CreateVm(5));
   for (const auto& [offset, pages] : {std::pair<uint64_t, uint64_t>{0, 5},
-                                     {4 * 4096, 1},
-                                     {8, 4},
-                                     {UINT64_MAX, 1},
-                                     {0, UINT64_MAX},
-                                     {4096, uint64_t{1} << 52}}) {
+                                      {4 * 4096, 1},
+                                      {8, 4},
+                                      {UINT64_MAX, 1},
+                                      {0, UINT64_MAX},
+                                      {4096, uint64_t{1} << 52}}) {
     CHECK(THROWN(ArgumentError, vcpu->InitMemRegion(*memory, offset, 0, pages, false)).kind ==
           ArgumentError::Kind::kRange);
   }

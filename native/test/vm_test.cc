@@ -68,10 +68,10 @@ TEST("A slot stays inside its memory") {
   const auto vm = system->CreateVm(0);
   const auto memory = system->CreateMemory(8192);
   for (const auto& [offset, size] : {std::pair<uint64_t, uint64_t>{0, 12288},
-                                    {4096, 8192},
-                                    {UINT64_MAX, 4096},
-                                    {8192, 4096},
-                                    {4096, UINT64_MAX - 4095}}) {
+                                     {4096, 8192},
+                                     {UINT64_MAX, 4096},
+                                     {8192, 4096},
+                                     {4096, UINT64_MAX - 4095}}) {
     MemorySlot slot = Slot(0, size, memory.get());
     slot.memory_offset = offset;
     CHECK(THROWN(ArgumentError, vm->SetUserMemoryRegion(slot)).kind == ArgumentError::Kind::kRange);

@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { CpuidHost, RulesSource } from '../cpuid/questions/index.js';
 import type { KvmSystem } from '../kvm/system.js';
 import { usageError } from './errors.js';
@@ -39,6 +40,21 @@ export async function profileCpuidHost(name: string, module?: string): Promise<C
     if (!(error instanceof KvmError)) throw error;
     return { name: loaded.name, ...(rules && { rules }), platform: loaded.platform };
   }
+}
+
+/** Hosts by profile name or file; of a folder, every profile in it. @throws CliError (2) for a folder without any. */
+export async function profileCpuidHosts(names: readonly string[], module?: string): Promise<CpuidHost[]> {
+  const { listProfiles } = await import('../mock/index.js');
+  const known = new Set(listProfiles());
+  const files = names.flatMap((name) => {
+    if (known.has(name) || !existsSync(name) || !statSync(name).isDirectory()) return [name];
+    const inside = readdirSync(name).filter((file) => file.endsWith('.json'));
+    if (inside.length === 0) throw usageError(`there are no profiles (*.json) in the folder '${name}'`);
+    return inside.sort().map((file) => join(name, file));
+  });
+  const hosts: CpuidHost[] = [];
+  for (const file of files) hosts.push(await profileCpuidHost(file, module));
+  return hosts;
 }
 
 /** This machine: CPUID as it is native here, and the module that its kernel names. */

@@ -79,6 +79,8 @@ export interface TopologySection {
 export interface SeamcallSection {
   /** A vCPU that TDH.VP.INIT refuses for its x2APIC id stays counted in NUM_VCPUS. */
   refusedVcpusCount?: boolean;
+  /** The operand that TDH.MEM.RANGE.UNBLOCK names in TDX_TLB_TRACKING_NOT_DONE; default RCX. */
+  unblockOperand?: 'SEPT_TREE' | 'RCX';
   /** TDH.MNG.RD of CPUID_VALUES without an entry: the id is incorrect, or the field is not readable. */
   unlistedCpuid?: 'id-incorrect' | 'not-readable';
 }

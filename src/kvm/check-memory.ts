@@ -6,16 +6,19 @@ import type { GuestMemfd, GuestMemory } from './memory.js';
 import type { TdxMemRegion } from './vcpu.js';
 import type { MemoryRegion2 } from './vm.js';
 
-/** A class of a backend. */
-type Kind<T> = abstract new (...args: never[]) => T;
+/** A class of a backend. Its instances are told by what they hold, for a prototype can be had by anything. */
+interface Kind<T> {
+  made(value: object): value is T & object;
+}
 
 /** What memory of any backend can do, and a guest_memfd cannot, or the other way round. */
 const trait = { 'region.memory': 'read', 'region.source': 'read', 'region.guestMemfd': 'punchHole' } as const;
 
 /** An argument that must be of this backend. @throws KvmStateError for the same thing of another backend. */
 function made<T>(name: keyof typeof trait, value: unknown, kind: Kind<T>): T {
-  if (value instanceof kind) return value;
-  if (typeof record(name, value)[trait[name]] === 'function') {
+  const object = record(name, value);
+  if (kind.made(object)) return object;
+  if (typeof object[trait[name]] === 'function') {
     throw new KvmStateError('ERR_KVM_FOREIGN_OBJECT', `${name} belongs to another backend than this object`);
   }
   const maker = trait[name] === 'read' ? 'memory made by createMemory' : 'a guest_memfd made by createGuestMemfd';

@@ -15,14 +15,24 @@ export interface CheckedRun {
 
 export function runOptions(options: unknown): CheckedRun {
   const { reply, signal, ports = [] } = record('options', options);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
-    throw typeError('options.signal', 'an AbortSignal', signal);
-  }
+  if (signal !== undefined && !isSignal(signal)) throw typeError('options.signal', 'an AbortSignal', signal);
   return {
     reply: exitReply(reply === undefined ? {} : record('options.reply', reply)),
     signal,
     ports: Array.from(list('options.ports', ports), portAnswer),
   };
+}
+
+const readAborted = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!;
+
+/** Whether it works as one: something with its prototype only would fail when the guest runs already. */
+function isSignal(value: unknown): value is AbortSignal {
+  try {
+    readAborted.call(value);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function exitReply({ data, ret, tdVmCallInfo }: Record<string, unknown>): ExitReply {

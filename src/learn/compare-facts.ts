@@ -164,7 +164,7 @@ export function* samplesOf(space: Space, sampler: Sampler, random: number): Gene
     yield sampler.settings({
       xfam: 'any',
       cpuid: 'random',
-      topology: space.topology.length > 0 && n % 3 === 0,
+      ...(space.topology.length > 0 && n % 3 === 0 && { topology: { fill: 'random' } }),
       rest: 'random',
     });
 }

@@ -103,3 +103,32 @@ function conjoin(
   }
   return chosen.sort((a, b) => RANK[a.column.variable.kind] - RANK[b.column.variable.kind]);
 }
+
+/** Varied by itself: neither part of XFAM, some bits of which imply others, nor one of a topology's level types, as these do. */
+const isIndependent = ({ variable: { kind, text } }: Column): boolean =>
+  kind !== 'xfam' && kind !== 'topology' && !/\(0x1f\.\d+\.ecx/.test(text);
+
+/** Whether another condition, no less likely, would explain a bit as well as one of its terms: more experiments can tell. */
+export function isDoubtful(
+  { any, terms }: Extract<Fit, { kind: 'terms' }>,
+  response: BitSet,
+  size: number,
+  columns: readonly Column[],
+  own: Column | undefined,
+): boolean {
+  const all = fullSet(size);
+  // Any of some is looked at as its opposite, all of their opposites.
+  const wanted = any ? minus(all, response) : response;
+  const conjuncts = any ? terms.map(({ column, negated }) => ({ column, negated: !negated })) : terms;
+  return conjuncts.some((term) => {
+    if (term.column === own) return false;
+    const rest = conjuncts.filter((other) => other !== term).reduce((sum, other) => and(sum, holdsIn(other)), all);
+    return columns.some(
+      (column) =>
+        column !== term.column &&
+        RANK[column.variable.kind] <= RANK[term.column.variable.kind] &&
+        (isIndependent(column) || isIndependent(term.column)) &&
+        [false, true].some((negated) => equal(and(rest, holdsIn({ column, negated })), wanted)),
+    );
+  });
+}

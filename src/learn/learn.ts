@@ -6,7 +6,7 @@ import { LearntModel } from './model.js';
 import { placeText } from './places.js';
 import { Random } from './random.js';
 import { findDenied, findExclusion, findRefusedBits } from './refusals.js';
-import { OTHER_LEVELS, Sampler, type Wish, xfamSets } from './sampler.js';
+import { OTHER_LEVELS, Sampler, SMT, type Topology, type Wish, xfamSets } from './sampler.js';
 import { initVmOf, type Settings } from './settings.js';
 import { bitsOf, openSpace, plainSettings, type Space } from './space.js';
 import { checkState, hostText, type LearnState, parseState } from './state.js';
@@ -56,6 +56,10 @@ export interface LearnResult {
 const CODE_TESTS = 32;
 /** Topologies with all levels, besides one of each kind: the innermost level is in these only. */
 const FULL_TOPOLOGIES = 8;
+/** Topologies without SMT whose levels have every bit set: what is taken from an SMT level only shows by its absence. */
+const TOPOLOGIES_WITHOUT_SMT = 10;
+/** Further tests, a few at a time, while two conditions explain a bit equally well. */
+const TESTS_OF_DOUBT = 4;
 /** XFAM sets that are tried with every configurable bit set. */
 const MOST_XFAM_SETS = 24;
 /** Random settings that must come out as predicted, one after the other, before the rules are believed. */
@@ -154,8 +158,7 @@ class Student {
     await this.#test({ xfam: space.xfam.full, cpuid: 'zeros', rest: 'plain' });
     if (space.topology.length === 0) return;
     this.enter('what a topology does');
-    for (let n = 0; n < 2 ** OTHER_LEVELS.length + FULL_TOPOLOGIES; n++) {
-      const topology = OTHER_LEVELS.filter((_, i) => n >= 2 ** OTHER_LEVELS.length || (n >> i) & 1);
+    for (const topology of this.#topologies()) {
       const wish: Wish = { xfam: space.xfam.full, cpuid: 'random', topology, rest: 'random' };
       // One that is refused is reason enough: KVM warns in its log about topologies that a module does not understand.
       if (await this.#test(wish)) continue;
@@ -164,14 +167,28 @@ class Student {
     }
   }
 
+  *#topologies(): Generator<Topology> {
+    for (let n = 0; n < 2 ** OTHER_LEVELS.length; n++)
+      yield { levels: OTHER_LEVELS.filter((_, i) => (n >> i) & 1), fill: 'random' };
+    for (let n = 0; n < FULL_TOPOLOGIES; n++) yield { levels: OTHER_LEVELS, fill: n === 0 ? 'ones' : 'random' };
+    const { random } = this.sampler;
+    for (let n = 0; n < TOPOLOGIES_WITHOUT_SMT; n++)
+      yield { levels: OTHER_LEVELS.filter((level) => level !== SMT && random.below(2)), fill: 'ones' };
+  }
+
   /** Predicts experiments from the rules, and mends the rules, until nothing surprises any more. */
   async #confirm(): Promise<RuleWriter> {
-    const { space, sampler, lab } = this;
+    const { lab } = this;
     let { writer, model } = this.#rules();
-    let tests = 0;
-    for (let right = 0; right < CONFIRMATIONS && tests < MOST_CONFIRMATIONS; tests++) {
+    let right = 0;
+    for (let tests = 0; tests < MOST_CONFIRMATIONS; tests++) {
+      if (right >= CONFIRMATIONS) {
+        ({ writer, model } = this.#rules());
+        if (writer.doubtful === 0) return this.#checked(writer, model);
+        right -= TESTS_OF_DOUBT;
+      }
       this.enter(`confirming the rules: ${right} of ${CONFIRMATIONS} predictions right`);
-      const topology = space.topology.length > 0 && sampler.random.below(3) === 0;
+      const topology = this.#anyTopology(writer.doubtful > 0 ? 2 : 3);
       const before = lab.accepted.length;
       await this.#test({ xfam: 'any', cpuid: 'random', topology, rest: 'random' });
       if (lab.accepted.length === before) continue;
@@ -180,8 +197,22 @@ class Student {
         right = 0;
       } else right++;
     }
-    // The last surprise may be younger than the last rules that were written.
-    return tests === MOST_CONFIRMATIONS ? this.#rules().writer : this.#rules(writer).writer;
+    ({ writer, model } = this.#rules());
+    return this.#checked(writer, model);
+  }
+
+  /** A topology in one of `every` experiments. */
+  #anyTopology(every: number): Topology | undefined {
+    const { random } = this.sampler;
+    if (this.space.topology.length === 0 || random.below(every) > 0) return undefined;
+    return { levels: OTHER_LEVELS.filter(() => random.below(2)), fill: random.below(4) ? 'random' : 'ones' };
+  }
+
+  /** Rules must at least give back what they were made of. */
+  #checked(writer: RuleWriter, model: LearntModel): RuleWriter {
+    const wrong = this.lab.accepted.findIndex((experiment) => this.#surprises(model, experiment));
+    if (wrong >= 0) throw new Error(`the learnt rules do not reproduce accepted experiment ${wrong}`);
+    return writer;
   }
 
   /** One experiment; a refusal is explained, so that it is not asked for again, and another one tried. */
@@ -199,18 +230,14 @@ class Student {
     return false;
   }
 
-  #rules(known?: RuleWriter): { writer: RuleWriter; model: LearntModel } {
+  #rules(): { writer: RuleWriter; model: LearntModel } {
     const seen = this.lab.accepted.map(({ settings, shown }) => ({ settings, shown: numbersOf(shown) }));
-    const writer =
-      known && known.seen.length === seen.length
-        ? known
-        : new RuleWriter(this.space, seen, this.lab.accepted[0]!.shown);
+    const writer = new RuleWriter(this.space, seen, this.lab.accepted[0]!.shown);
     return { writer, model: new LearntModel(documentOf(this.lab.system, this.lab, writer, undefined)) };
   }
 
-  /** Whether the last experiment shows a bit that the rules predict otherwise. */
-  #surprises(model: LearntModel): boolean {
-    const { settings, shown } = this.lab.accepted.at(-1)!;
+  /** Whether an experiment, by default the last, shows a bit that the rules predict otherwise. */
+  #surprises(model: LearntModel, { settings, shown } = this.lab.accepted.at(-1)!): boolean {
     const { attributes, xfam, gpaw, cpuid } = { ...settings, ...initVmOf(settings, this.space.rows) };
     const rows = model.cpuid({
       attributes,

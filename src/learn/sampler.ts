@@ -2,20 +2,28 @@ import type { Random } from './random.js';
 import type { Settings } from './settings.js';
 import { configBits, hasBit, type Literal, plainSettings, type Space, setBit } from './space.js';
 
+export interface Topology {
+  /** Level types besides CORE; by default any. */
+  levels?: readonly number[];
+  /** What the levels say of themselves: every bit set, or any. */
+  fill: 'ones' | 'random';
+}
+
 /** How to fill in the settings of an experiment. */
 export interface Wish {
   /** `any` takes a random accepted set. */
   xfam: bigint | 'any';
   cpuid: 'ones' | 'zeros' | 'random';
-  /** A topology in leaf 0x1F: with these levels besides CORE, or with random ones; otherwise zeros. */
-  topology?: boolean | readonly number[];
+  /** A topology in leaf 0x1F, otherwise zeros. */
+  topology?: Topology | undefined;
   /** Attributes, GPAW, TSC and maximum of vCPUs at random, or as plain as can be. */
   rest: 'random' | 'plain';
 }
 
 /** Level types of CPUID(0x1F).ECX[15:8]: every topology has a CORE level; the others are SMT, MODULE, TILE and DIE. */
 const CORE = 2;
-export const OTHER_LEVELS = [1, 3, 4, 5];
+export const SMT = 1;
+export const OTHER_LEVELS = [SMT, 3, 4, 5];
 const TRIES = 64;
 
 /** Sets of XFAM that respect which bits go together, at most `limit` of them, the full one and the empty one first. */
@@ -60,7 +68,7 @@ export class Sampler {
       for (const n of configBits(space)) if (cpuid === 'ones' || random.below(2)) setBit(settings.cpuid, n);
     for (const { slot, value } of space.choices)
       if (cpuid === 'ones' || (cpuid === 'random' && random.below(2))) settings.cpuid[slot]! |= value;
-    if (topology) this.#setTopology(settings.cpuid, topology === true ? this.#anyLevels() : topology);
+    if (topology) this.#setTopology(settings.cpuid, topology);
     if (rest === 'plain') return settings;
     for (const { bits } of space.attributes.groups) if (random.below(2)) settings.attributes |= maskOf(bits);
     for (const [a, b] of space.attributes.exclusive) {
@@ -86,15 +94,16 @@ export class Sampler {
   }
 
   /** Levels of ascending type with a core among them, and nothing behind the last one: what the architecture asks for. */
-  #setTopology(cpuid: Uint32Array, others: readonly number[]): void {
+  #setTopology(cpuid: Uint32Array, { levels = this.#anyLevels(), fill }: Topology): void {
     const { space, random } = this;
     const rows = space.topology;
-    const types = [CORE, ...others].sort((a, b) => a - b).slice(0, rows.length);
+    const types = [CORE, ...levels].sort((a, b) => a - b).slice(0, rows.length);
     if (!types.includes(CORE)) types[types.length - 1] = CORE;
     rows.forEach((row, subleaf) => {
       const type = types[subleaf] ?? 0;
       const used = type === 0 ? 0 : 0xffff_ffff;
-      const values = [random.bits() & used, random.bits() & used, (type << 8) | subleaf, 0];
+      const number = (): number => (fill === 'ones' ? 0xffff_ffff : random.bits()) & used;
+      const values = [number(), number(), (type << 8) | subleaf, 0];
       values.forEach((value, r) => {
         cpuid[row * 4 + r] = value & space.masks[row * 4 + r]!;
       });

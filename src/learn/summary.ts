@@ -43,7 +43,7 @@ export function documentOf(
     settings: settingsOf(space),
     exclusions,
     denied: space.denied.map(({ slot, bit }) => bitText(place(slot), slot & 3, bit)),
-    cpuid: writer.entries(),
+    cpuid: [...writer.entries],
     xsave: Object.fromEntries(
       writer.xsave.flatMap(({ size, offset, align }, n) => (size > 0 ? [[n, [size, offset, align ? 1 : 0]]] : [])),
     ),

@@ -2,7 +2,7 @@ import { REGISTERS } from '../cpuid/index.js';
 import { featureAtBit } from '../cpuid/names.js';
 import { addTo, type BitSet, emptySet } from './bitset.js';
 import type { LearntEntry, LearntRule } from './document.js';
-import { type Column, type Fit, fitBit, type Term } from './fit.js';
+import { type Column, type Fit, fitBit, isDoubtful, type Term } from './fit.js';
 import { FORMULAS, findFormula, type Registers, type XsaveComponents, xsaveOf } from './formulas.js';
 import { isPlace, type Place } from './places.js';
 import type { Settings } from './settings.js';
@@ -32,6 +32,9 @@ type BitRule = Omit<LearntRule, 'bits'>;
 /** Makes rules of experiments. */
 export class RuleWriter {
   readonly xsave: XsaveComponents;
+  readonly entries: readonly LearntEntry[];
+  /** Bits that two conditions explain equally well. */
+  doubtful = 0;
   readonly #columns: Column[];
   readonly #own = new Map<number, Column>();
   readonly #size: number;
@@ -46,6 +49,7 @@ export class RuleWriter {
     for (const column of this.#columns)
       if (column.variable.config !== undefined) this.#own.set(column.variable.config, column);
     this.xsave = xsaveOf(seen);
+    this.entries = this.#write();
   }
 
   #column(variable: Variable): Column {
@@ -56,7 +60,7 @@ export class RuleWriter {
     return { variable, holds, fails };
   }
 
-  entries(): LearntEntry[] {
+  #write(): LearntEntry[] {
     const places = new Set(this.seen.flatMap(({ shown }) => Object.keys(shown)));
     return [...places]
       .map((text): [string, Place] => {
@@ -97,6 +101,7 @@ export class RuleWriter {
 
   #bitRule(fit: Fit, response: BitSet, slot: number, bit: number, value: number): BitRule {
     const own = this.#own.get(slot * 32 + bit);
+    if (fit.kind === 'terms' && isDoubtful(fit, response, this.#size, this.#columns, own)) this.doubtful++;
     if (fit.kind === 'constant') {
       if (!own) return { kind: fit.value ? 'fixed1' : 'fixed0' };
       if (this.space.choices.some((choice) => choice.slot === slot)) return { kind: 'host-value', value: hex(value) };
@@ -170,7 +175,8 @@ function termsRule(terms: readonly Term[], any: boolean, own: Column | undefined
   return { kind, when: terms.map(termText).join(any ? ' || ' : ' && ') };
 }
 
-const SOURCE_BIT = /^(\w+|config\(.*)\[(\d+)\](\)?)$/;
+/** One bit of a field: `tsc_frequency[3]`, `config(0x1f.0.eax[2])`. */
+const SOURCE_BIT = /^(\w+|config\([^ ]+)\[(\d+)\](\)?)$/;
 
 /** Neighbours that follow neighbouring bits of one field become that field. */
 function joinRuns(rules: BitRule[]): BitRule[] {

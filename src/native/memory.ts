@@ -14,6 +14,10 @@ export class NativeGuestMemory implements GuestMemory {
     this.parent = parent;
   }
 
+  static made(value: object): value is NativeGuestMemory {
+    return #handle in value;
+  }
+
   /** For this folder only. */
   get handle(): GuestMemoryHandle {
     return this.#handle;
@@ -59,6 +63,10 @@ export class NativeGuestMemfd implements GuestMemfd {
     this.#handle = handle;
     this.size = size;
     this.parent = parent;
+  }
+
+  static made(value: object): value is NativeGuestMemfd {
+    return #handle in value;
   }
 
   /** For this folder only. */

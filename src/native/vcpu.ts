@@ -105,10 +105,12 @@ export class NativeVcpu implements KvmVcpu {
   async run(options: RunOptions = {}): Promise<VcpuExit> {
     const { reply, signal, ports } = runOptions(options);
     const info = reply.tdVmCallInfo === undefined ? null : packTdVmCallInfo(reply.tdVmCallInfo);
-    if (signal?.aborted && !this.closed && !this.#running) throw new AbortError(signal.reason);
+    if (!this.closed && !this.#running && signal?.aborted) throw new AbortError(signal.reason);
 
     const interrupt = (): void => this.#handle.interrupt();
     try {
+      // Before the run: what is no signal after all must not leave a guest that nobody can stop.
+      signal?.addEventListener('abort', interrupt, { once: true });
       return await new Promise<VcpuExit>((resolve, reject) => {
         const settle = (how: HowRunEnded, exitOrErrno?: unknown): void => {
           this.#running = false;
@@ -119,7 +121,6 @@ export class NativeVcpu implements KvmVcpu {
         };
         this.#handle.run(reply.data ?? null, reply.ret ?? null, info, packPorts(ports), settle);
         this.#running = true;
-        signal?.addEventListener('abort', interrupt, { once: true });
       });
     } finally {
       signal?.removeEventListener('abort', interrupt);

@@ -30,13 +30,21 @@ const status = nativeStatus();
 export const model = backend('the model', 'mock');
 export const kernel = backend('the kernel', 'native', status.available ? undefined : status.reason);
 
-let told = false;
+const told = new Set<string>();
+
+/** Once a file. */
+function tell(reason: string): void {
+  if (!told.has(reason)) console.warn(reason);
+  told.add(reason);
+}
 
 /** Tests that need the real KVM. Where there is none they are skipped, and the reason is printed. */
 export function describeOnKernel(title: string, body: () => void): void {
-  if (kernel.absent === undefined) return describe(title, body);
-  if (!told) console.warn(`Skipped, the kernel's KVM cannot be used: ${kernel.absent}`);
-  told = true;
+  if (kernel.absent === undefined) {
+    describe(title, body);
+    return;
+  }
+  tell(`Skipped, tests of the kernel's KVM: ${kernel.absent}`);
   describe.skip(`${title} (skipped: ${kernel.absent})`, body);
 }
 
@@ -55,9 +63,13 @@ export function describeOnEach(title: string, body: (use: () => KvmSystem, backe
 }
 
 /** The same tests on every backend that offers TDX VMs: the model, and the kernel of a TDX host. */
-export function describeOnTdx(title: string, body: (use: () => KvmSystem) => void): void {
+export function describeOnTdx(title: string, body: (use: () => KvmSystem, backend: Backend) => void): void {
   describeOnEach(title, (use, backend) => {
-    if (backend.tdx) return body(use);
-    describe.skip(`${backend.name} here offers no TDX VMs`, () => body(use));
+    if (backend.tdx) {
+      body(use, backend);
+      return;
+    }
+    tell('Skipped, tests of TDs on the kernel: KVM here does not offer TDX VMs');
+    describe.skip('no TDX VMs here', () => body(use, backend));
   });
 }

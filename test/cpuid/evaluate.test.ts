@@ -99,7 +99,7 @@ describe('on Sapphire Rapids with module 1.5.06', () => {
       'WBNOINVD',
       ['allowed', 0, 'allowed, and not asked for'],
     ],
-    ['CR4.OSXSAVE', {}, 'OSXSAVE', ['dynamic', 'guest decides', 'dynamic, of CR4: cr4[18]']],
+    ['CR4.OSXSAVE', {}, 'OSXSAVE', ['dynamic', 'guest decides', 'shows CR4: cr4[18]']],
     ['the topology', {}, 'TOPOLOGY_TYPE.0', ['opt-in', 'guest decides']],
     ['PKS, which is an attribute', {}, 'PKS', ['attribute', 0]],
     ['the TSC', { tscKhz: 2_000_000 }, 'TSC_NUMERATOR', ['calculated', 0]],

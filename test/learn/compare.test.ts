@@ -44,6 +44,14 @@ describe.each(usableProfiles())('rules learnt from %s', (profile) => {
   });
 });
 
+it.each([2, 3, 7])('the random settings of seed %i lead to the same rules', async (seed) => {
+  using system = openHost('spr-1.5.05');
+  const { document, tds } = await learnCpuid(system, { seed });
+  expect(tds).toBeLessThan(300);
+  const host = sampleHost(loadRules('1.5.05'), loadProfile('spr-1.5.05').platform as never);
+  expect(compareLearnt(document!, host)).toEqual([]);
+});
+
 describe('a rules document that is wrong', () => {
   const PROFILE = 'spr-1.5.06';
   const mistaken = async (change: (document: RulesDocument) => void) => {

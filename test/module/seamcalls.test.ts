@@ -59,6 +59,24 @@ describe('A physical address', () => {
   });
 });
 
+describe('A blocked range of a running TD', () => {
+  it.each([
+    ['1.5.01', 0x92n],
+    ['1.5.05', 1n],
+    ['1.5.06', 1n],
+  ])('cannot be unblocked before tracking; %s names operand %i', (version, operand) => {
+    const host = new Host(version);
+    const tdr = host.td();
+    host.tables(tdr);
+    host.add(tdr, 0n);
+    host.vcpu(tdr);
+    host.must(TDH.MR_FINALIZE, { rcx: tdr });
+    host.must(TDH.MEM_RANGE_BLOCK, { rcx: 0n, rdx: tdr });
+    const { status } = host.call(TDH.MEM_RANGE_UNBLOCK, { rcx: 0n, rdx: tdr });
+    expect(status).toBe(0xc000_0b08_0000_0000n | operand);
+  });
+});
+
 describe('One page in two roles of a call', () => {
   it('is busy with itself', () => {
     const host = new Host();

@@ -9,16 +9,17 @@ export interface Ended {
   milliseconds: number;
 }
 
-const LONGEST = 30_000;
+const LONGEST = 50_000;
 
-/** Runs a program of test/native/children, which uses what was built. It is killed if it does not end. */
+/** Runs a program of a folder `children`, which uses what was built. It is killed if it does not end. */
 export function runChild(
+  /** Path from test/. */
   program: string,
   args: readonly string[] = [],
   nodeOptions: readonly string[] = [],
   onOutput: (text: string, child: ChildProcess) => void = () => {},
 ): Promise<Ended> {
-  const path = fileURLToPath(new URL(`./children/${program}`, import.meta.url));
+  const path = fileURLToPath(new URL(`../${program}`, import.meta.url));
   const started = performance.now();
   const child = spawn(process.execPath, [...nodeOptions, path, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,7 +7,10 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = join(root, 'build', 'test');
 
-const works = (compiler: string): boolean => spawnSync(compiler, ['--version']).status === 0;
+/** Without a sanitizer that these tests may run under: compilers leak. */
+const env = { ...process.env, LD_PRELOAD: '' };
+
+const works = (compiler: string): boolean => spawnSync(compiler, ['--version'], { env }).status === 0;
 const onLinux = process.platform === 'linux' && process.arch === 'x64';
 
 /** The compilers of this machine, where it has both. */
@@ -34,6 +37,7 @@ export function compile(name: string, files: readonly string[], flags: readonly 
   const standard = language === 'c' ? '-std=gnu11' : '-std=gnu++20';
   const built = spawnSync(compilers![language], [standard, '-Wall', '-Wextra', ...flags, '-o', unfinished, source], {
     encoding: 'utf8',
+    env,
   });
   if (built.status !== 0) throw new Error(`${name} does not compile:\n${built.stderr}`);
   renameSync(unfinished, program);

@@ -19,7 +19,7 @@ describeOnKernel('a process ends at every stage of the backend’s life', () => 
     ['close in an exit handler', 7],
     ['use in an exit handler', 7],
   ])('%s: %s', async (end, expected) => {
-    const endings = await Promise.all(STAGES.map((stage) => runChild('ends-at.mjs', [stage, end])));
+    const endings = await Promise.all(STAGES.map((stage) => runChild('native/children/ends-at.mjs', [stage, end])));
     const seen = endings.map((ended, i) => [STAGES[i], outcome(ended), ended.stderr]);
     const complaint = expected === 1 ? expect.stringContaining('on purpose') : '';
     expect(seen).toEqual(STAGES.map((stage) => [stage, expected, complaint]));
@@ -34,7 +34,7 @@ describeOnKernel('a worker ends at every stage, again and again, and leaves noth
     ['process.exit', 7],
     ['throw', 1],
   ])('%s: %i', async (end, expected) => {
-    const ended = await runChild('workers.mjs', [end]);
+    const ended = await runChild('native/children/workers.mjs', [end]);
     expect([outcome(ended), ended.stderr]).toEqual([0, '']);
     expect(JSON.parse(ended.stdout)).toEqual({
       codes: Object.fromEntries(STAGES.map((stage) => [stage, [expected, expected]])),
@@ -47,7 +47,7 @@ describeOnKernel('a worker ends at every stage, again and again, and leaves noth
 
 describeOnKernel('INTR', () => {
   it('a process that is stopped and continued gets the exit, and runs on', async () => {
-    const ended = await runChild('stopped.mjs', [], [], (text, child) => {
+    const ended = await runChild('native/children/stopped.mjs', [], [], (text, child) => {
       if (text !== 'running\n') return;
       setTimeout(() => {
         child.kill('SIGSTOP');

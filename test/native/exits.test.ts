@@ -111,7 +111,9 @@ describeOnKernel('KVM_RUN of a plain VM (the model executes no guests yet), by e
 
   it('registers and special registers come back as they were set', () => {
     const { vcpu } = realMode(system, WRITE_A);
-    const regs = Object.fromEntries(Object.keys(vcpu.getRegs()).map((name, i) => [name, 0x1111_0000_0000n + BigInt(i)]));
+    const regs = Object.fromEntries(
+      Object.keys(vcpu.getRegs()).map((name, i) => [name, 0x1111_0000_0000n + BigInt(i)]),
+    );
     vcpu.setRegs({ ...(regs as unknown as ReturnType<typeof vcpu.getRegs>), rflags: 2n });
     expect(vcpu.getRegs()).toEqual({ ...regs, rflags: 2n });
     const sregs = { ...vcpu.getSregs(), cr2: 0xdead_beef_0000n, gdt: { base: 0x1234n, limit: 0x77 } };

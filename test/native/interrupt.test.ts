@@ -103,8 +103,7 @@ describeOnKernel('interrupting a vCPU that executes jmp $', () => {
       () => vcpu.setCpuid2([]),
       () => vcpu.tdx.initVcpu(0n),
       () => vcpu.tdx.getCpuid(),
-      () =>
-        vcpu.tdx.initMemRegion({ source: guest.memory, sourceOffset: 0, gpa: 0n, nrPages: 1, measure: false }),
+      () => vcpu.tdx.initMemRegion({ source: guest.memory, sourceOffset: 0, gpa: 0n, nrPages: 1, measure: false }),
     ]) {
       expect(request).toThrow(running);
     }

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { KvmError } from '../../src/kvm/index.js';
 import { nativeStatus, openNative } from '../../src/native/index.js';
-import { thrownBy } from '../contract/expect-error.js';
+import { thrownBy } from '../contract/expect-refusal.js';
 
 const library = new URL('../../dist/native/index.js', import.meta.url);
 const loaded = nativeStatus().path !== undefined;

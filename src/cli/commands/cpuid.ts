@@ -1,10 +1,12 @@
 import { Command } from 'commander';
 import type { Bind } from '../main.js';
+import { baselineCommand } from './cpuid-baseline.js';
 import { diffCommand } from './cpuid-diff.js';
 import { evaluateCommand } from './cpuid-evaluate.js';
 import { explainCommand } from './cpuid-explain.js';
 import { cpuidLearnCommand } from './cpuid-learn.js';
 import { mapCommand } from './cpuid-map.js';
+import { solveCommand } from './cpuid-solve.js';
 
 /** Questions about CPUID, a command each. */
 export const cpuidCommand = (bind: Bind): Command =>
@@ -16,6 +18,8 @@ export const cpuidCommand = (bind: Bind): Command =>
     .addCommand(evaluateCommand(bind))
     .addCommand(explainCommand(bind))
     .addCommand(diffCommand(bind))
+    .addCommand(solveCommand(bind))
+    .addCommand(baselineCommand(bind))
     .addCommand(mapCommand(bind))
     .addCommand(cpuidLearnCommand(bind))
     .addHelpText(
@@ -25,6 +29,8 @@ Examples:
   $ tdxctl cpuid evaluate --leaf 7.0            what a TD made with the defaults finds there, and why
   $ tdxctl cpuid explain AVX512F                what decides the bit, and how to get it 1 or 0
   $ tdxctl cpuid diff 1.5.05 1.5.06             what a newer module changes
+  $ tdxctl cpuid solve --want AVX512 --avoid TSX
+  $ tdxctl cpuid baseline spr-1.5.06 gnr-1.5.06 one configuration for both
   $ tdxctl cpuid map --html map.html            every bit, by what decides it
   $ tdxctl cpuid learn --out rules.json         find the rules of this host out, by trying`,
     );

@@ -94,7 +94,7 @@ export const MAP_KINDS = [
     label: 'dynamic',
     meaning: 'with the state of the vCPU that executes CPUID, such as CR4 or its APIC id',
     light: '#d794db',
-    dark: '#f3bfdd',
+    dark: '#f5c6cd',
     terminal: 170,
   },
   {

@@ -50,10 +50,14 @@ export class PartialHost {
       this.native = Array.from(this.exact.native, (value) => known(BigInt(value)));
       if (!knowledge.msr) this.native = this.#withHiddenTsx(this.native);
     } else {
-      // The module runs: the processor is as TDH.SYS.INIT demands.
-      this.native = rules.entries.flatMap(({ verifyMask, verifyValue }, i) =>
+      // The module runs: the processor is as TDH.SYS.INIT demands, unless what it found was dropped afterwards.
+      this.native = rules.entries.flatMap(({ verifyMask, verifyValue, present }, i) =>
         [0, 1, 2, 3].map((r) =>
-          withCertain(knowledge.native?.[i * 4 + r] ?? REGISTER, BigInt(verifyMask[r]!), BigInt(verifyValue[r]!)),
+          withCertain(
+            knowledge.native?.[i * 4 + r] ?? REGISTER,
+            BigInt(present ? 0 : verifyMask[r]!),
+            BigInt(verifyValue[r]!),
+          ),
         ),
       );
     }

@@ -1,3 +1,4 @@
+import { hex } from '../../td/bits.js';
 import { entryAt } from '../../td/cpuid-entries.js';
 import type { Finding } from '../../td/finding.js';
 import type { TdHostFacts } from '../../td/host-facts.js';
@@ -39,7 +40,9 @@ function spelledOut(config: TdConfig, td: ResolvedTd): TdConfig {
     const eax = leaf === 0x8000_0008 ? entry.eax & ~0x00ff_0000 : entry.eax;
     const registers = { eax, ebx: entry.ebx, ecx: entry.ecx, edx: entry.edx };
     const given = Object.entries(registers).filter(([, value]) => value !== 0);
-    return given.length === 0 ? [] : [{ leaf, subleaf, ...Object.fromEntries(given) }];
+    return given.length === 0
+      ? []
+      : [{ leaf: hex(leaf), subleaf, ...Object.fromEntries(given.map(([name, value]) => [name, hex(value >>> 0)])) }];
   });
   const { features: _, ...rest } = config;
   return {

@@ -1,4 +1,4 @@
-import type { CpuidRegister } from '../names.js';
+import { type CpuidFeature, type CpuidRegister, featureAtBit } from '../names.js';
 import { type CpuidBit, type CpuidEvaluation, fieldsOf } from './evaluation.js';
 
 /** Bits that two evaluations have otherwise. */
@@ -57,7 +57,13 @@ export function movedBits(from: CpuidEvaluation, to: CpuidEvaluation): MovedBits
 
 type View = CpuidEvaluation['registers'][number];
 
-/** Neighbouring bits of one name and the same two reasons. */
+const sideOf = ({ value, kind, reason }: CpuidBit): Side => ({ value, kind, reason });
+
+/** Whether all bits of a field are known: then it is one number. */
+const isNumber = ({ guest: { unknown, guest } }: View, { mask }: CpuidFeature): boolean =>
+  ((unknown | guest) & mask) === 0;
+
+/** Whole fields that are numbers, and neighbouring bits of one name and the same two reasons. */
 function inRegister(from: CpuidEvaluation, to: CpuidEvaluation, view: View): MovedBits[] {
   const { leaf, subleaf, register } = view;
   const found: MovedBits[] = [];
@@ -68,14 +74,26 @@ function inRegister(from: CpuidEvaluation, to: CpuidEvaluation, view: View): Mov
       last = undefined;
       continue;
     }
+    const field = featureAtBit(leaf, subleaf ?? 0, register, bit);
+    if (
+      field &&
+      field.high !== field.low &&
+      isNumber(view, field) &&
+      isNumber(to.register(leaf, subleaf ?? 0, register)!, field)
+    ) {
+      const { high, low, name } = field;
+      found.push({ leaf, subleaf: subleaf ?? 0, register, high, low, name, from: sideOf(a), to: sideOf(b) });
+      last = undefined;
+      bit = high;
+      continue;
+    }
     const here = JSON.stringify([a.name, a.kind, a.reason, b.kind, b.reason]);
     if (last && a.name !== undefined && last.key === here) {
       last.high = bit;
       continue;
     }
-    const side = ({ value, kind, reason }: CpuidBit): Side => ({ value, kind, reason });
     const place = { leaf, subleaf: subleaf ?? 0, register, high: bit, low: bit };
-    last = { ...place, ...(a.name !== undefined && { name: a.name }), from: side(a), to: side(b), key: here };
+    last = { ...place, ...(a.name !== undefined && { name: a.name }), from: sideOf(a), to: sideOf(b), key: here };
     found.push(last);
   }
   const number = (evaluation: CpuidEvaluation, { high, low }: MovedBits, side: Side): Side => {
@@ -84,7 +102,7 @@ function inRegister(from: CpuidEvaluation, to: CpuidEvaluation, view: View): Mov
     return { ...side, value: Math.floor(value / 2 ** low) % 2 ** (high - low + 1) };
   };
   return found.map((item) => {
-    const { key: _key, ...moved } = item as MovedBits & { key: string };
+    const { key: _key, ...moved } = item as MovedBits & { key?: string };
     return { ...moved, from: number(from, moved, moved.from), to: number(to, moved, moved.to) };
   });
 }

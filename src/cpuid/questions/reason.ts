@@ -116,9 +116,9 @@ function storedText(context: BitContext): string {
   if (origin.set) {
     const on = describeReferences(document, origin.set);
     if (origin.kind === 'fixed') return `fixed by module ${partial.rules.module}`;
-    return `calculated of ${on}: ${origin.set.text}`;
+    return `from ${on}: ${origin.set.text}`;
   }
-  if (origin.topology && origin.source !== 'configured') return 'calculated of the topology in CPUID leaf 0x1F';
+  if (origin.topology && origin.source !== 'configured') return 'from the topology in CPUID leaf 0x1F';
   if (origin.source === 'fixed 0') return sourceText(context);
   const { missing, open } = missingXfam(context);
   if (missing.length > 0) return `0: XFAM lacks ${missing.join(', ')}`;
@@ -154,8 +154,8 @@ export function reasonOf(context: BitContext): string {
     return `#VE unless the guest opts in by ${by}; then ${storedText(context)}`;
   }
   if (origin.guest) {
-    const dynamic = `dynamic, of ${describeReferences(document, origin.guest)}: ${origin.guest.text}`;
-    return looksAtItself(context, origin.guest) ? `${dynamic}; the TD's: ${storedText(context)}` : dynamic;
+    const dynamic = `shows ${describeReferences(document, origin.guest)}: ${origin.guest.text}`;
+    return looksAtItself(context, origin.guest) ? `${dynamic}; the TD's own: ${storedText(context)}` : dynamic;
   }
   return storedText(context);
 }

@@ -178,20 +178,25 @@ export function describeDifferences(all: readonly CpuidEvaluation[], left: reado
     const subleaf = view.subleaf ?? 0;
     const { kind, reason } = (all[0]!.bit(leaf, subleaf, register, bit) ??
       hosts[0]!.bit(leaf, subleaf, register, bit))!;
-    const name = featureAtBit(leaf, subleaf, register, bit)?.name;
+    const feature = featureAtBit(leaf, subleaf, register, bit);
+    const name = feature?.name;
     const names = hosts.map(({ host }) => host.name);
     const last = found.at(-1);
     const same = last?.leaf === leaf && last.subleaf === subleaf && last.register === register && last.name === name;
-    if (same && last.high === bit - 1 && last.kind === kind && last.reason === reason) {
-      found[found.length - 1] = { ...last, high: bit, hosts: [...new Set([...last.hosts, ...names])] };
+    if (same && last.high >= bit - 1 && last.kind === kind && last.reason === reason) {
+      found[found.length - 1] = {
+        ...last,
+        high: Math.max(last.high, bit),
+        hosts: [...new Set([...last.hosts, ...names])],
+      };
       continue;
     }
     found.push({
       leaf,
       subleaf,
       register,
-      high: bit,
-      low: bit,
+      high: feature?.high ?? bit,
+      low: feature?.low ?? bit,
       ...(name !== undefined && { name }),
       kind,
       reason,

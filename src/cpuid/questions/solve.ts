@@ -112,7 +112,9 @@ class Solver {
     for (const evaluation of evaluations) {
       if (evaluation.accepted === false) {
         const error = evaluation.findings.find(isError);
-        return { why: `on ${evaluation.host.name}: ${error ? `${error.what} [${error.rule}]` : 'it is refused'}` };
+        return {
+          why: `on ${evaluation.host.name}: ${error ? `${error.what}. ${error.why} [${error.rule}]` : 'it is refused'}`,
+        };
       }
       for (const { text, bits, xfam, attributes } of demands) {
         const { resolved } = evaluation;

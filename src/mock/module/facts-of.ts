@@ -51,12 +51,13 @@ export function factsOf({ rules, platform, nativeFms, tscHz, keyIds, sysInfo }: 
 /** What TDX_FEATURES0 and the rules document say of the leaves. */
 export function featuresOf({ rules, sysInfo }: Pick<ModuleBoot, 'rules' | 'sysInfo'>): ModuleFeatures {
   const { tdxFeatures0 } = sysInfo;
-  const { refusedVcpusCount = false, unlistedCpuid } = rules.document.seamcalls ?? {};
+  const { refusedVcpusCount = false, unblockOperand = 'RCX', unlistedCpuid } = rules.document.seamcalls ?? {};
   return {
     vpInitVersion: tdxFeatures0 & FEATURES0_TOPOLOGY_ENUM ? 1 : 0,
     virtualMaxPa: (tdxFeatures0 & FEATURES0_MAXPA_VIRT) !== 0n,
     veReduction: (tdxFeatures0 & FEATURES0_VE_REDUCTION) !== 0n,
     refusedVcpusCount,
+    unblockOperand,
     unlistedCpuidReadable: unlistedCpuid === 'not-readable',
   };
 }

@@ -44,4 +44,6 @@ export interface ModuleFeatures {
   readonly refusedVcpusCount: boolean;
   /** CPUID_VALUES of a leaf or sub-leaf without an entry is a field, if not a readable one. */
   readonly unlistedCpuidReadable: boolean;
+  /** The operand that TDH.MEM.RANGE.UNBLOCK names in TDX_TLB_TRACKING_NOT_DONE: SEPT_TREE in 1.5.01 only. */
+  readonly unblockOperand: 'SEPT_TREE' | 'RCX';
 }

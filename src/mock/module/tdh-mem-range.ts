@@ -38,7 +38,7 @@ export function memRangeUnblock(call: Call): void {
   const walk = walkExactly(call, td, gpa, level);
   const entry = checkEntry(call, walk)!;
   if (opStateTracksTlb(td.opState) && !td.isTracked(mappedPage(call, walk).bepoch))
-    throw refuse('module.sept.tracked', 'SEPT_TREE');
+    throw refuse('module.sept.tracked', call.module.facts.features.unblockOperand);
   entry.state = unblocked(entry.state);
 }
 

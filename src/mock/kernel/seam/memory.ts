@@ -70,6 +70,10 @@ export class MockGuestMemory implements GuestMemory {
     readonly owner: MockProcess,
   ) {}
 
+  static made(value: object): value is MockGuestMemory {
+    return #chunks in value;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }
@@ -139,11 +143,23 @@ export class MockGuestMemory implements GuestMemory {
 }
 
 export class MockGuestMemfd implements GuestMemfd {
+  readonly #kernel: KernelGuestMemfd;
+
   constructor(
     readonly size: number,
-    /** For the model only. */
-    readonly kernel: KernelGuestMemfd,
-  ) {}
+    kernel: KernelGuestMemfd,
+  ) {
+    this.#kernel = kernel;
+  }
+
+  static made(value: object): value is MockGuestMemfd {
+    return #kernel in value;
+  }
+
+  /** For the model only. */
+  get kernel(): KernelGuestMemfd {
+    return this.#kernel;
+  }
 
   get closed(): boolean {
     return !this.kernel.open;

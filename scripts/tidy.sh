@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# clang-format and clang-tidy (14) over native/. Fails on any finding.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tool() {
+  for name in "$1-14" "$1"; do
+    if command -v "$name" >/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  echo "$1 is not installed (Debian: apt install $1-14)" >&2
+  exit 1
+}
+
+format=$(tool clang-format)
+tidy=$(tool clang-tidy)
+
+"$format" --dry-run --Werror native/{core,node,test}/*.cc native/{core,node,test}/*.hpp
+npx cmake-js configure --out build-cmake >/dev/null
+xargs -P "$(nproc)" -n 4 "$tidy" -p build-cmake --quiet <native/sources.txt
+echo "native/ is clean"
