@@ -67,7 +67,7 @@ export const MAP_KINDS = [
     label: 'attribute-dependent',
     meaning: 'there only with certain bits of ATTRIBUTES, or just these',
     light: '#ffd32a',
-    dark: '#f3e866',
+    dark: '#d1f471',
     terminal: 142,
   },
   {
@@ -94,7 +94,7 @@ export const MAP_KINDS = [
     label: 'dynamic',
     meaning: 'with the state of the vCPU that executes CPUID, such as CR4 or its APIC id',
     light: '#d794db',
-    dark: '#f3bfdd',
+    dark: '#f5cbc1',
     terminal: 170,
   },
   {
