@@ -1,6 +1,8 @@
 #include <cpuid.h>
 #include <napi.h>
 
+#include <array>
+
 #include "environment.hpp"
 #include "memory_handle.hpp"
 #include "system_handle.hpp"
@@ -31,7 +33,7 @@ Napi::Value SetUp(Environment& environment, const Arguments& arguments) {
 Napi::Value OpenSystem(Environment& environment, const Arguments& arguments) {
   auto system = System::Open(arguments.String(0, "path"));
   environment.systems.Add(system);
-  return SystemHandle::Make(environment, system);
+  return SystemHandle::Make(environment, std::move(system));
 }
 
 /** cpuid(leaf, subleaf): what the CPUID instruction gives this process, as [eax, ebx, ecx, edx]. */
@@ -50,11 +52,27 @@ Napi::Value Cpuid(Environment& /*environment*/, const Arguments& arguments) {
   return numbers;
 }
 
-template <Napi::Value (*Function)(Environment&, const Arguments&)>
-void Export(Napi::Env env, Napi::Object exports, const char* name) {
+/** systemCheckExtension(serial, capability), vmCheckExtension(serial, capability) */
+template <typename Core, std::unordered_map<uint64_t, const Core*> Environment::*BySerial>
+napi_value CheckExtension(napi_env env, napi_callback_info raw) noexcept {
+  return Guard(env, [&] {
+    size_t count = 2;
+    std::array<napi_value, 2> arguments{};  // undefined where there is none
+    void* environment = nullptr;
+    napi_get_cb_info(env, raw, &count, arguments.data(), nullptr, &environment);
+    const auto& known = static_cast<Environment*>(environment)->*BySerial;
+    const auto found = known.find(ToU32(env, arguments[0], "serial"));
+    if (found == known.end()) ThrowType("serial must be that of a system or VM");
+    napi_value answer = nullptr;
+    napi_create_int32(env, found->second->CheckExtension(ToU32(env, arguments[1], "capability")), &answer);
+    return answer;
+  });
+}
+
+/** The environment is the data of every function: it lives as long as one can be called. */
+void Export(Napi::Env env, Napi::Object exports, const char* name, napi_callback callback, Environment& environment) {
   napi_value function = nullptr;
-  NAPI_THROW_IF_FAILED_VOID(env,
-                            napi_create_function(env, name, NAPI_AUTO_LENGTH, &Called<Function>, nullptr, &function));
+  NAPI_THROW_IF_FAILED_VOID(env, napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, &environment, &function));
   exports.Set(name, Napi::Value(env, function));
 }
 
@@ -66,9 +84,11 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   VcpuHandle::Define(env, *environment);
   GuestMemoryHandle::Define(env, *environment);
   GuestMemfdHandle::Define(env, *environment);
-  Export<&SetUp>(env, exports, "setUp");
-  Export<&OpenSystem>(env, exports, "openSystem");
-  Export<&Cpuid>(env, exports, "cpuid");
+  Export(env, exports, "setUp", &Called<&SetUp>, *environment);
+  Export(env, exports, "openSystem", &Called<&OpenSystem>, *environment);
+  Export(env, exports, "cpuid", &Called<&Cpuid>, *environment);
+  Export(env, exports, "systemCheckExtension", &CheckExtension<System, &Environment::systems_by_serial>, *environment);
+  Export(env, exports, "vmCheckExtension", &CheckExtension<Vm, &Environment::vms_by_serial>, *environment);
   return exports;
 }
 

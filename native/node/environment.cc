@@ -49,7 +49,7 @@ void Environment::Create(Napi::Env env) {
   env.SetInstanceData(new Owner(std::move(owner)));
 }
 
-Owner Environment::Of(napi_env env) {
+Owner& Environment::Of(napi_env env) {
   void* data = nullptr;
   napi_get_instance_data(env, &data);
   return *static_cast<Owner*>(data);

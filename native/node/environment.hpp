@@ -22,7 +22,7 @@ class Environment {
  public:
   /** Makes the environment's instance; it lives until the last handle and the environment are gone. */
   static void Create(Napi::Env env);
-  static std::shared_ptr<Environment> Of(napi_env env);
+  static std::shared_ptr<Environment>& Of(napi_env env);
 
   ~Environment() = default;
   Environment(const Environment&) = delete;
@@ -41,8 +41,17 @@ class Environment {
   /** Closed when the environment ends. */
   Children<System> systems;
 
-  // Runs. `serial` names a vCPU of this environment and is never used again, so a report that comes late hits nobody.
+  // A serial names an object of this environment and is never used again, so what comes late hits nobody.
   uint64_t NewSerial() { return next_serial_++; }
+
+  /**
+   * Systems and VMs by serial, for functions that are asked so often that napi_unwrap(), a quarter of the time of the
+   * cheapest ioctl, matters. An entry lives as long as its handle.
+   */
+  std::unordered_map<uint64_t, const System*> systems_by_serial;
+  std::unordered_map<uint64_t, const Vm*> vms_by_serial;
+
+  // Runs.
   void AddVcpu(uint64_t serial, VcpuHandle* vcpu) { vcpus_.emplace(serial, vcpu); }
   void RemoveVcpu(uint64_t serial) noexcept { vcpus_.erase(serial); }
   /** Callable on any thread: the vCPU's run has ended. */

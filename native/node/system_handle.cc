@@ -8,6 +8,7 @@ namespace kvmtdx::node {
 SystemHandle::Properties SystemHandle::Methods() {
   return {
       Method<&SystemHandle::GetApiVersion>("getApiVersion"),
+      Method<&SystemHandle::Serial>("serial"),
       Method<&SystemHandle::GetVcpuMmapSize>("getVcpuMmapSize"),
       Method<&SystemHandle::GetSupportedCpuid>("getSupportedCpuid"),
       Method<&SystemHandle::CreateVm>("createVm"),
@@ -21,17 +22,15 @@ Napi::Value SystemHandle::GetApiVersion(const Arguments& arguments) {
   return Napi::Number::New(arguments.env(), core().GetApiVersion());
 }
 
-Napi::Object SystemHandle::Make(Environment& environment, const std::shared_ptr<System>& system) {
-  const Napi::Object object = Handle::Make(environment, system);
-  Bind<&CheckExtension>(object, "checkExtension", system);
-  return object;
+SystemHandle::SystemHandle(const Napi::CallbackInfo& info) : Handle(info), serial_(environment().NewSerial()) {
+  environment().systems_by_serial.emplace(serial_, &core());
 }
 
-/** checkExtension(capability) */
-napi_value SystemHandle::CheckExtension(napi_env env, System& system, napi_value capability) {
-  napi_value answer = nullptr;
-  napi_create_int32(env, system.CheckExtension(ToU32(env, capability, "capability")), &answer);
-  return answer;
+SystemHandle::~SystemHandle() { environment().systems_by_serial.erase(serial_); }
+
+/** The number that systemCheckExtension() of the addon takes. */
+Napi::Value SystemHandle::Serial(const Arguments& arguments) const {
+  return Napi::Number::New(arguments.env(), static_cast<double>(serial_));
 }
 
 Napi::Value SystemHandle::GetVcpuMmapSize(const Arguments& arguments) {

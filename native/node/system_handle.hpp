@@ -10,16 +10,21 @@ class SystemHandle : public Handle<SystemHandle, System> {
   static constexpr napi_type_tag kTag{0x96a2f05c3e81d74b, 0x1b7c43d9e8f0562a};
   static constexpr const char* kName = "System";
   static Properties Methods();
-  static Napi::Object Make(Environment& environment, const std::shared_ptr<System>& system);
-  using Handle::Handle;
+
+  explicit SystemHandle(const Napi::CallbackInfo& info);
+  SystemHandle(const SystemHandle&) = delete;
+  SystemHandle& operator=(const SystemHandle&) = delete;
+  ~SystemHandle() override;
 
  private:
   Napi::Value GetApiVersion(const Arguments& arguments);
-  static napi_value CheckExtension(napi_env env, System& system, napi_value capability);
+  Napi::Value Serial(const Arguments& arguments) const;
   Napi::Value GetVcpuMmapSize(const Arguments& arguments);
   Napi::Value GetSupportedCpuid(const Arguments& arguments);
   Napi::Value CreateVm(const Arguments& arguments);
   Napi::Value CreateMemory(const Arguments& arguments);
+
+  uint64_t serial_;
 };
 
 }  // namespace kvmtdx::node

@@ -31,6 +31,7 @@ MemorySlot Slot(const Arguments& arguments, bool second_form) {
 
 VmHandle::Properties VmHandle::Methods() {
   return {
+      Method<&VmHandle::Serial>("serial"),
       Method<&VmHandle::EnableCap>("enableCap"),
       Method<&VmHandle::CreateVcpu>("createVcpu"),
       Method<&VmHandle::SetTscKhz>("setTscKhz"),
@@ -50,17 +51,15 @@ VmHandle::Properties VmHandle::Methods() {
   };
 }
 
-Napi::Object VmHandle::Make(Environment& environment, const std::shared_ptr<Vm>& vm) {
-  const Napi::Object object = Handle::Make(environment, vm);
-  Bind<&CheckExtension>(object, "checkExtension", vm);
-  return object;
+VmHandle::VmHandle(const Napi::CallbackInfo& info) : Handle(info), serial_(environment().NewSerial()) {
+  environment().vms_by_serial.emplace(serial_, &core());
 }
 
-/** checkExtension(capability) */
-napi_value VmHandle::CheckExtension(napi_env env, Vm& vm, napi_value capability) {
-  napi_value answer = nullptr;
-  napi_create_int32(env, vm.CheckExtension(ToU32(env, capability, "capability")), &answer);
-  return answer;
+VmHandle::~VmHandle() { environment().vms_by_serial.erase(serial_); }
+
+/** The number that vmCheckExtension() of the addon takes. */
+Napi::Value VmHandle::Serial(const Arguments& arguments) const {
+  return Napi::Number::New(arguments.env(), static_cast<double>(serial_));
 }
 
 /** enableCap(capability, flags, args: BigUint64Array of 4) */

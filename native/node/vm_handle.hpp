@@ -10,11 +10,14 @@ class VmHandle : public Handle<VmHandle, Vm> {
   static constexpr napi_type_tag kTag{0xe37b1d94a60c5f82, 0x4f92c8e7035bda61};
   static constexpr const char* kName = "Vm";
   static Properties Methods();
-  static Napi::Object Make(Environment& environment, const std::shared_ptr<Vm>& vm);
-  using Handle::Handle;
+
+  explicit VmHandle(const Napi::CallbackInfo& info);
+  VmHandle(const VmHandle&) = delete;
+  VmHandle& operator=(const VmHandle&) = delete;
+  ~VmHandle() override;
 
  private:
-  static napi_value CheckExtension(napi_env env, Vm& vm, napi_value capability);
+  Napi::Value Serial(const Arguments& arguments) const;
   Napi::Value EnableCap(const Arguments& arguments);
   Napi::Value CreateVcpu(const Arguments& arguments);
   Napi::Value SetTscKhz(const Arguments& arguments);
@@ -29,6 +32,8 @@ class VmHandle : public Handle<VmHandle, Vm> {
   Napi::Value TdxInitVm(const Arguments& arguments);
   Napi::Value TdxFinalizeVm(const Arguments& arguments);
   Napi::Value TdxTerminateVm(const Arguments& arguments);
+
+  uint64_t serial_;
 };
 
 }  // namespace kvmtdx::node

@@ -48,7 +48,8 @@ export interface VcpuHandle {
 }
 
 export interface VmHandle {
-  checkExtension(capability: number): number;
+  /** For vmCheckExtension. */
+  serial(): number;
   enableCap(capability: number, flags: number, args: BigUint64Array): void;
   createVcpu(id: number): VcpuHandle;
   setTscKhz(khz: number): void;
@@ -86,8 +87,9 @@ export interface VmHandle {
 }
 
 export interface SystemHandle {
+  /** For systemCheckExtension. */
+  serial(): number;
   getApiVersion(): number;
-  checkExtension(capability: number): number;
   getVcpuMmapSize(): number;
   getSupportedCpuid(): Uint32Array;
   createVm(type: number): VmHandle;
@@ -112,6 +114,9 @@ export interface Addon {
   /** Once per environment, before anything else. */
   setUp(buildSysError: BuildSysError, buildStateError: BuildStateError, onUnclosed: (kind: string) => void): void;
   openSystem(path: string): SystemHandle;
+  /** The one request that is worth a shorter way than a method of a handle. */
+  systemCheckExtension(serial: number, capability: number): number;
+  vmCheckExtension(serial: number, capability: number): number;
   /** eax, ebx, ecx, edx. */
   cpuid(leaf: number, subleaf: number): [number, number, number, number];
 }

@@ -28,7 +28,7 @@ export function openNative(options: NativeOptions = {}): KvmSystem {
         code: 'ERR_KVM_API_VERSION',
       });
     }
-    return new NativeSystem(handle, path);
+    return new NativeSystem(loaded.addon, handle, path);
   } catch (error) {
     handle.close();
     throw error;

@@ -5,7 +5,7 @@ import type { CpuidEntry } from '../kvm/cpuid.js';
 import type { GuestMemory } from '../kvm/memory.js';
 import type { KvmSystem } from '../kvm/system.js';
 import type { KvmVm } from '../kvm/vm.js';
-import type { SystemHandle } from './addon.js';
+import type { Addon, SystemHandle } from './addon.js';
 import { NativeGuestMemory } from './memory.js';
 import { unpackCpuid } from './pack.js';
 import { NativeVm } from './vm.js';
@@ -13,11 +13,15 @@ import { NativeVm } from './vm.js';
 export class NativeSystem implements KvmSystem {
   readonly backend = 'native';
   readonly description: string;
+  readonly #addon: Addon;
   readonly #handle: SystemHandle;
+  readonly #serial: number;
 
-  constructor(handle: SystemHandle, path: string) {
+  constructor(addon: Addon, handle: SystemHandle, path: string) {
+    this.#addon = addon;
     this.#handle = handle;
-    const types = handle.checkExtension(KVM_CAP.VM_TYPES);
+    this.#serial = handle.serial();
+    const types = this.checkExtension(KVM_CAP.VM_TYPES);
     const tdx = (types & (1 << KVM_X86_TDX_VM)) !== 0 ? 'with' : 'without';
     this.description = `KVM of Linux ${release()} at ${path}, ${tdx} TDX`;
   }
@@ -31,11 +35,11 @@ export class NativeSystem implements KvmSystem {
   }
 
   checkExtension(capability: number): number {
-    return this.#handle.checkExtension(capability);
+    return this.#addon.systemCheckExtension(this.#serial, capability);
   }
 
   createVm(type: number): KvmVm {
-    return new NativeVm(this.#handle.createVm(type), type, this);
+    return new NativeVm(this.#addon, this.#handle.createVm(type), type, this);
   }
 
   getVcpuMmapSize(): number {

@@ -3,7 +3,7 @@ import { enableCapArguments, memorySlot } from '../kvm/check-memory.js';
 import type { GuestMemfd } from '../kvm/memory.js';
 import type { KvmVcpu } from '../kvm/vcpu.js';
 import type { KvmVm, MemoryRegion, MemoryRegion2, TdxCapabilities, TdxInitVm, TdxVmOps } from '../kvm/vm.js';
-import type { VmHandle } from './addon.js';
+import type { Addon, VmHandle } from './addon.js';
 import { NativeGuestMemfd, NativeGuestMemory } from './memory.js';
 import { packCpuid, unpackCpuid } from './pack.js';
 import { NativeVcpu } from './vcpu.js';
@@ -47,14 +47,18 @@ class NativeTdxVm implements TdxVmOps {
 export class NativeVm implements KvmVm {
   readonly type: number;
   readonly tdx: TdxVmOps;
+  readonly #addon: Addon;
   readonly #handle: VmHandle;
+  readonly #serial: number;
   /** Held, because a collected system closes its VMs. */
   readonly parent: object;
   /** Held until the VM closes: a vCPU and a guest_memfd are parts of it, whether or not the caller keeps them. */
   readonly #parts: object[] = [];
 
-  constructor(handle: VmHandle, type: number, parent: object) {
+  constructor(addon: Addon, handle: VmHandle, type: number, parent: object) {
+    this.#addon = addon;
     this.#handle = handle;
+    this.#serial = handle.serial();
     this.type = type;
     this.parent = parent;
     this.tdx = new NativeTdxVm(handle);
@@ -65,7 +69,7 @@ export class NativeVm implements KvmVm {
   }
 
   checkExtension(capability: number): number {
-    return this.#handle.checkExtension(capability);
+    return this.#addon.vmCheckExtension(this.#serial, capability);
   }
 
   enableCap(capability: number, args: readonly bigint[] = [], flags: number = 0): void {

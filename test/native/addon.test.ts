@@ -109,6 +109,22 @@ describe.skipIf(!status.available)('the addon', () => {
     );
   });
 
+  it('answers for a serial only while its handle lives, and only of its own kind', () => {
+    const { system, vm } = handles();
+    expect(addon.systemCheckExtension(system.serial(), 3)).toBe(1);
+    expect(addon.vmCheckExtension(vm.serial(), 3)).toBe(1);
+    expect(() => addon.systemCheckExtension(vm.serial(), 3)).toThrow(TypeError);
+    expect(() => addon.vmCheckExtension(system.serial(), 3)).toThrow(TypeError);
+    for (const wrong of [undefined, null, -1, 0, 0.5, 2 ** 40, Number.NaN, '1', {}, 1n]) {
+      expect(() => addon.systemCheckExtension(wrong as never, 3)).toThrow();
+      if (wrong !== 0) expect(() => addon.systemCheckExtension(system.serial(), wrong as never)).toThrow();
+    }
+    vm.close();
+    system.close();
+    expect(() => addon.vmCheckExtension(vm.serial(), 3)).toThrow(/VM is closed/);
+    expect(() => addon.systemCheckExtension(system.serial(), 3)).toThrow(/closed/);
+  });
+
   it('executes CPUID', () => {
     const leaf0 = readNativeCpuid(0)!;
     expect(leaf0.eax).toBeGreaterThan(0);
