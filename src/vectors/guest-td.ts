@@ -19,9 +19,9 @@ export interface GuestTd {
 }
 
 const TD_PARAMS = 0x100_2000n;
-const FIRST_PAGE = 0x1_0010_0000n;
+/** Pages of TDs start here in the TDMR. */
+const PAGES_OFFSET = 0x10_0000n;
 const PAGE = 4096n;
-const HKID = 33n;
 const TDVPS_PAGES = 6;
 const TDVPS_PAGES_PER_L2 = 3;
 const INITIAL_RCX = 0xc0_ffeen;
@@ -34,9 +34,14 @@ export interface GuestTdOptions {
   x2apicId: number | undefined;
 }
 
+/** A private KeyID that is not the module's own. */
+const freeKeyId = ({ privateMin, global }: VectorModule['boot']['keyIds']): bigint =>
+  BigInt(privateMin === global ? privateMin + 1 : privateMin);
+
 /** A TD with one VCPU, with the SEAMCALLs in the order of test/vectors/README.md. */
 export function buildGuestTd(module: VectorModule, { params, tdcxPages, l2Vms, x2apicId }: GuestTdOptions): GuestTd {
-  let next = FIRST_PAGE;
+  const { keyIds, platform } = module.boot;
+  let next = BigInt(platform.sys.tdmr_base) + PAGES_OFFSET;
   const page = (): bigint => {
     next += PAGE;
     return next;
@@ -47,7 +52,7 @@ export function buildGuestTd(module: VectorModule, { params, tdcxPages, l2Vms, x
   };
   module.write(TD_PARAMS, params);
   const tdr = page();
-  must(TDH.MNG_CREATE, { rcx: tdr, rdx: HKID });
+  must(TDH.MNG_CREATE, { rcx: tdr, rdx: freeKeyId(keyIds) });
   must(TDH.MNG_KEY_CONFIG, { rcx: tdr });
   for (let i = 0; i < tdcxPages; i++) must(TDH.MNG_ADDCX, { rcx: page(), rdx: tdr });
   const mngInit = module.call(TDH.MNG_INIT, { rcx: tdr, rdx: TD_PARAMS });

@@ -43,3 +43,20 @@ describe('a case that expects something else fails with what differs', () => {
     expect(result).toEqual({ ok: false, difference: 'rflags: expected "0x2", found undefined' });
   });
 });
+
+describe('a case runs where the host has laid out its memory and KeyIDs otherwise', () => {
+  const moduleVersion = '1.5.06';
+  const testCase = readCases(`guest_cpuid-${moduleVersion}.jsonl.gz`).find(({ profile }) => profile === 'spr');
+  const spr = loadPlatform('spr');
+
+  it.each([
+    [
+      '7 KeyIDs for TDX from 8 on',
+      { ...spr, msr: { ...spr.msr, '0x87': '0x700000007' }, sys: { ...spr.sys, global_hkid: 8 } },
+    ],
+    ['a global KeyID that is not the first', { ...spr, sys: { ...spr.sys, global_hkid: 40 } }],
+    ['a TDMR at 8 GiB', { ...spr, sys: { ...spr.sys, tdmr_base: '0x200000000' } }],
+  ])('%s', (_, platform) => {
+    expect(runGuestCpuid(testCase, { platform: () => platform, moduleVersion })).toEqual({ ok: true });
+  });
+});
