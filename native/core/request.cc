@@ -15,12 +15,12 @@ bool Again(const sys::Result& result, const Request& request, int attempt) {
 
 }  // namespace
 
-long Issue(int fd, const Request& request, uint64_t argument) {
-  for (int attempt = 0;; attempt++) {
-    const sys::Result result = sys::Ioctl(fd, request.number, argument);
-    if (result.ok()) return result.value;
-    if (!Again(result, request, attempt)) throw SysError(result.error, "ioctl", request.name);
+long IssueAgain(int fd, const Request& request, uint64_t argument, sys::Result refused) {
+  for (int attempt = 0; Again(refused, request, attempt); attempt++) {
+    refused = sys::Ioctl(fd, request.number, argument);
+    if (refused.ok()) return refused.value;
   }
+  throw SysError(refused.error, "ioctl", request.name);
 }
 
 void Issue(int fd, const TdxCommand& command) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "abi.hpp"
+#include "sys.hpp"
 
 namespace kvmtdx {
 
@@ -63,8 +64,21 @@ inline constexpr Request kTdxInitMemRegion{abi::kMemoryEncryptOp, "KVM_TDX_INIT_
 
 }  // namespace request
 
-/** Issues a request with a number as its argument. @throws SysError. */
-long Issue(int fd, const Request& request, uint64_t argument = 0);
+/** What Issue does after a first failure: again, if the request is one for that. @throws SysError. */
+long IssueAgain(int fd, const Request& request, uint64_t argument, sys::Result refused);
+
+/**
+ * Issues a request with a number as its argument. Inline, because every return after a system call is mispredicted: the
+ * levels between it and the caller show in the time of the cheapest requests.
+ * @throws SysError.
+ */
+inline long Issue(int fd, const Request& request, uint64_t argument = 0) {
+  const sys::Result result = sys::Ioctl(fd, request.number, argument);
+  if (result.ok()) [[likely]] {
+    return result.value;
+  }
+  return IssueAgain(fd, request, argument, result);
+}
 
 /** Issues a request with a struct as its argument. The caller pairs request and struct. @throws SysError. */
 template <typename T>

@@ -59,15 +59,18 @@ void Runner::Stop() noexcept {
   thread_.join();
 }
 
-// A run that was asked for is always reported: also one that the owner, who has just heard of the run before it, starts
-// and stops while this thread is still on its way back from on_done_.
+// A run that was asked for is always reported, also if the thread is to end before it had begun: only a post without a
+// run asks whether it is the end.
 void Runner::Loop() noexcept {
-  do {
+  for (;;) {
     work_.Wait();
-    if (!asked_.exchange(false)) continue;
-    outcome_ = RunUntilExit();
-    on_done_();
-  } while (!quit_ || asked_);
+    if (asked_.exchange(false)) {
+      outcome_ = RunUntilExit();
+      on_done_();
+    } else if (quit_) {
+      break;
+    }
+  }
   ended_.Post();
 }
 

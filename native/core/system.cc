@@ -16,11 +16,6 @@ std::shared_ptr<System> System::Open(const std::string& path) {
   return std::shared_ptr<System>(new System(UniqueFd(static_cast<int>(opened.value))));
 }
 
-int System::fd() const {
-  if (closed()) ThrowClosed("the KVM system");
-  return fd_.get();
-}
-
 void System::Close() noexcept {
   vms_.CloseAll();
   memory_.CloseAll();
@@ -28,10 +23,6 @@ void System::Close() noexcept {
 }
 
 int System::GetApiVersion() const { return static_cast<int>(Issue(fd(), request::kGetApiVersion)); }
-
-int System::CheckExtension(uint32_t capability) const {
-  return static_cast<int>(Issue(fd(), request::kCheckExtension, capability));
-}
 
 int System::GetVcpuMmapSize() const { return static_cast<int>(Issue(fd(), request::kGetVcpuMmapSize)); }
 

@@ -7,8 +7,10 @@
 
 #include "children.hpp"
 #include "cpuid.hpp"
+#include "error.hpp"
 #include "memory.hpp"
 #include "owned.hpp"
+#include "request.hpp"
 #include "vm.hpp"
 
 namespace kvmtdx {
@@ -25,7 +27,9 @@ class System : public std::enable_shared_from_this<System> {
   /** KVM_GET_API_VERSION. */
   int GetApiVersion() const;
   /** KVM_CHECK_EXTENSION. */
-  int CheckExtension(uint32_t capability) const;
+  int CheckExtension(uint32_t capability) const {
+    return static_cast<int>(Issue(fd(), request::kCheckExtension, capability));
+  }
   /** KVM_GET_VCPU_MMAP_SIZE. */
   int GetVcpuMmapSize() const;
   /** KVM_GET_SUPPORTED_CPUID. */
@@ -36,7 +40,10 @@ class System : public std::enable_shared_from_this<System> {
 
  private:
   explicit System(UniqueFd fd) : fd_(std::move(fd)) {}
-  int fd() const;
+  int fd() const {
+    if (closed()) ThrowClosed("the KVM system");
+    return fd_.get();
+  }
 
   UniqueFd fd_;
   Children<Vm> vms_;

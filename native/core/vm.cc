@@ -15,21 +15,12 @@ Vm::Vm(std::shared_ptr<System> system, UniqueFd fd) : system_(std::move(system))
 
 Vm::~Vm() { Close(); }
 
-int Vm::fd() const {
-  if (closed()) ThrowClosed("the VM");
-  return fd_.get();
-}
-
 void Vm::Close() noexcept {
   vcpus_.ForEach([](Vcpu& vcpu) { vcpu.Interrupt(); });
   vcpus_.CloseAll();
   memfds_.CloseAll();
   fd_.Reset();
   slots_.clear();
-}
-
-int Vm::CheckExtension(uint32_t capability) const {
-  return static_cast<int>(Issue(fd(), request::kCheckExtension, capability));
 }
 
 void Vm::EnableCap(uint32_t capability, uint32_t flags, const std::array<uint64_t, 4>& args) {

@@ -12,13 +12,14 @@
 #include "abi_tdx.hpp"
 #include "children.hpp"
 #include "cpuid.hpp"
+#include "error.hpp"
 #include "memory.hpp"
 #include "owned.hpp"
+#include "request.hpp"
 
 namespace kvmtdx {
 
 class Vcpu;
-struct Request;
 
 /** struct kvm_userspace_memory_region2, with objects in place of addresses and descriptors. */
 struct MemorySlot {
@@ -57,7 +58,9 @@ class Vm : public std::enable_shared_from_this<Vm> {
   /** Stops all vCPUs, closes them, then the guest_memfds, then the VM; then its slots let go of their memory. */
   void Close() noexcept;
 
-  int CheckExtension(uint32_t capability) const;
+  int CheckExtension(uint32_t capability) const {
+    return static_cast<int>(Issue(fd(), request::kCheckExtension, capability));
+  }
   void EnableCap(uint32_t capability, uint32_t flags, const std::array<uint64_t, 4>& args);
   /** `on_run_done` is called on the vCPU's thread whenever a run has ended. @throws StateError for a repeated id. */
   std::shared_ptr<Vcpu> CreateVcpu(uint32_t id, std::function<void()> on_run_done);
@@ -77,7 +80,10 @@ class Vm : public std::enable_shared_from_this<Vm> {
   bool TerminateTdx();
 
  private:
-  int fd() const;
+  int fd() const {
+    if (closed()) ThrowClosed("the VM");
+    return fd_.get();
+  }
   /** What the kernel is told and what must outlive it. */
   struct Backing {
     std::shared_ptr<const Mapping> pages;

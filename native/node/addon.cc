@@ -31,7 +31,7 @@ Napi::Value SetUp(Environment& environment, const Arguments& arguments) {
 Napi::Value OpenSystem(Environment& environment, const Arguments& arguments) {
   auto system = System::Open(arguments.String(0, "path"));
   environment.systems.Add(system);
-  return SystemHandle::Make(environment, std::move(system));
+  return SystemHandle::Make(environment, system);
 }
 
 /** cpuid(leaf, subleaf): what the CPUID instruction gives this process, as [eax, ebx, ecx, edx]. */

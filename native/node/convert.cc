@@ -59,16 +59,18 @@ Napi::Value Copied(Napi::Env env, std::span<const T> numbers) {
 
 }  // namespace
 
-uint32_t Arguments::U32(size_t index, const char* name) const {
-  // The usual case without the double's detour.
-  uint32_t value = 0;
-  if (napi_get_value_uint32(env(), info_[index], &value) == napi_ok && value != 0) {
-    double number = 0;
-    napi_get_value_double(env(), info_[index], &number);
-    if (number == value) return value;
+uint32_t ToU32(napi_env env, napi_value value, const char* name) {
+  double number = -1;
+  napi_get_value_double(env, value, &number);
+  // Usual values stop here; the conversion is defined for them only.
+  if (number >= 0 && number <= UINT32_MAX) {
+    const auto whole = static_cast<uint32_t>(number);
+    if (number == whole) return whole;
   }
-  return static_cast<uint32_t>(Integer(info_[index], name, UINT32_MAX, "2^32-1"));
+  return static_cast<uint32_t>(Integer({env, value}, name, UINT32_MAX, "2^32-1"));
 }
+
+uint32_t Arguments::U32(size_t index, const char* name) const { return ToU32(env(), info_[index], name); }
 
 uint64_t Arguments::Size(size_t index, const char* name) const {
   return static_cast<uint64_t>(Integer(info_[index], name, kMostSafeInteger, "2^53-1"));

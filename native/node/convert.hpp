@@ -45,6 +45,9 @@ class Arguments {
   const Napi::CallbackInfo& info_;
 };
 
+/** A number, 0 to 2^32-1, in one call of Node-API. @throws ArgumentError. */
+uint32_t ToU32(napi_env env, napi_value value, const char* name);
+
 Napi::Value FromBytes(Napi::Env env, std::span<const uint8_t> bytes);
 Napi::Value FromU64s(Napi::Env env, std::span<const uint64_t> numbers);
 Napi::Value FromCpuid(Napi::Env env, const CpuidEntries& entries);

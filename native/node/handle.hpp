@@ -45,8 +45,8 @@ class Handle : public Napi::ObjectWrap<Self> {
     environment.constructors[&Self::kTag] = Napi::Persistent(constructor);
   }
 
-  static Napi::Object Make(Environment& environment, std::shared_ptr<Core> core) {
-    environment.incoming = std::move(core);
+  static Napi::Object Make(Environment& environment, const std::shared_ptr<Core>& core) {
+    environment.incoming = core;
     return environment.constructors[&Self::kTag].New({});
   }
 
@@ -57,6 +57,9 @@ class Handle : public Napi::ObjectWrap<Self> {
     }
     return *Self::Unwrap(value.As<Napi::Object>());
   }
+
+  /** As an argument of a function that is not a method: no handle, but what one wraps. */
+  using CoreFunction = napi_value (*)(napi_env env, Core& core, napi_value argument);
 
   Core& core() const { return *core_; }
   Environment& environment() const { return *environment_; }
@@ -74,6 +77,22 @@ class Handle : public Napi::ObjectWrap<Self> {
                                     nullptr, nullptr, napi_default_method, nullptr};
   }
 
+  /**
+   * Gives `object` a function of its own that has what it works on at hand: napi_unwrap() would take a quarter of the
+   * time of the cheapest ioctl. The function shares the core object, so it may outlive the handle.
+   */
+  template <CoreFunction Function>
+  static void Bind(Napi::Object object, const char* name, std::shared_ptr<Core> core) {
+    const Napi::Env env = object.Env();
+    auto owned = std::make_unique<std::shared_ptr<Core>>(std::move(core));
+    napi_value function = nullptr;
+    NAPI_THROW_IF_FAILED_VOID(
+        env, napi_create_function(env, name, NAPI_AUTO_LENGTH, &CalledBound<Function>, owned.get(), &function));
+    NAPI_THROW_IF_FAILED_VOID(env, napi_add_finalizer(env, function, owned.get(), &Unbind, nullptr, nullptr));
+    owned.release();  // the finaliser's now
+    object.Set(name, Napi::Value(env, function));
+  }
+
   Napi::Value Close(const Arguments& arguments) {
     core_->Close();
     return arguments.env().Undefined();
@@ -81,6 +100,21 @@ class Handle : public Napi::ObjectWrap<Self> {
   Napi::Value IsClosed(const Arguments& arguments) { return Napi::Boolean::New(arguments.env(), core_->closed()); }
 
  private:
+  template <CoreFunction Function>
+  static napi_value CalledBound(napi_env env, napi_callback_info raw) noexcept {
+    return Guard(env, [&] {
+      size_t count = 1;
+      napi_value argument = nullptr;  // undefined if there is none
+      void* core = nullptr;
+      napi_get_cb_info(env, raw, &count, &argument, nullptr, &core);
+      return Function(env, **static_cast<std::shared_ptr<Core>*>(core), argument);
+    });
+  }
+
+  static void Unbind(napi_env /*env*/, void* core, void* /*hint*/) noexcept {
+    delete static_cast<std::shared_ptr<Core>*>(core);
+  }
+
   template <auto Member>
   static napi_value Called(napi_env env, napi_callback_info raw) noexcept {
     return Guard(env, [&]() -> napi_value {

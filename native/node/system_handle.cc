@@ -8,7 +8,6 @@ namespace kvmtdx::node {
 SystemHandle::Properties SystemHandle::Methods() {
   return {
       Method<&SystemHandle::GetApiVersion>("getApiVersion"),
-      Method<&SystemHandle::CheckExtension>("checkExtension"),
       Method<&SystemHandle::GetVcpuMmapSize>("getVcpuMmapSize"),
       Method<&SystemHandle::GetSupportedCpuid>("getSupportedCpuid"),
       Method<&SystemHandle::CreateVm>("createVm"),
@@ -22,8 +21,17 @@ Napi::Value SystemHandle::GetApiVersion(const Arguments& arguments) {
   return Napi::Number::New(arguments.env(), core().GetApiVersion());
 }
 
-Napi::Value SystemHandle::CheckExtension(const Arguments& arguments) {
-  return Napi::Number::New(arguments.env(), core().CheckExtension(arguments.U32(0, "capability")));
+Napi::Object SystemHandle::Make(Environment& environment, const std::shared_ptr<System>& system) {
+  const Napi::Object object = Handle::Make(environment, system);
+  Bind<&CheckExtension>(object, "checkExtension", system);
+  return object;
+}
+
+/** checkExtension(capability) */
+napi_value SystemHandle::CheckExtension(napi_env env, System& system, napi_value capability) {
+  napi_value answer = nullptr;
+  napi_create_int32(env, system.CheckExtension(ToU32(env, capability, "capability")), &answer);
+  return answer;
 }
 
 Napi::Value SystemHandle::GetVcpuMmapSize(const Arguments& arguments) {

@@ -31,7 +31,6 @@ MemorySlot Slot(const Arguments& arguments, bool second_form) {
 
 VmHandle::Properties VmHandle::Methods() {
   return {
-      Method<&VmHandle::CheckExtension>("checkExtension"),
       Method<&VmHandle::EnableCap>("enableCap"),
       Method<&VmHandle::CreateVcpu>("createVcpu"),
       Method<&VmHandle::SetTscKhz>("setTscKhz"),
@@ -51,8 +50,17 @@ VmHandle::Properties VmHandle::Methods() {
   };
 }
 
-Napi::Value VmHandle::CheckExtension(const Arguments& arguments) {
-  return Napi::Number::New(arguments.env(), core().CheckExtension(arguments.U32(0, "capability")));
+Napi::Object VmHandle::Make(Environment& environment, const std::shared_ptr<Vm>& vm) {
+  const Napi::Object object = Handle::Make(environment, vm);
+  Bind<&CheckExtension>(object, "checkExtension", vm);
+  return object;
+}
+
+/** checkExtension(capability) */
+napi_value VmHandle::CheckExtension(napi_env env, Vm& vm, napi_value capability) {
+  napi_value answer = nullptr;
+  napi_create_int32(env, vm.CheckExtension(ToU32(env, capability, "capability")), &answer);
+  return answer;
 }
 
 /** enableCap(capability, flags, args: BigUint64Array of 4) */

@@ -10,10 +10,11 @@ class VmHandle : public Handle<VmHandle, Vm> {
   static constexpr napi_type_tag kTag{0xe37b1d94a60c5f82, 0x4f92c8e7035bda61};
   static constexpr const char* kName = "Vm";
   static Properties Methods();
+  static Napi::Object Make(Environment& environment, const std::shared_ptr<Vm>& vm);
   using Handle::Handle;
 
  private:
-  Napi::Value CheckExtension(const Arguments& arguments);
+  static napi_value CheckExtension(napi_env env, Vm& vm, napi_value capability);
   Napi::Value EnableCap(const Arguments& arguments);
   Napi::Value CreateVcpu(const Arguments& arguments);
   Napi::Value SetTscKhz(const Arguments& arguments);

@@ -29,19 +29,29 @@ describe('Leaves and versions', () => {
 describe('A physical address', () => {
   const TDR_AT_2_47 = 1n << 47n;
 
-  /** `spr` with a MAXPA of 46, so that KeyIDs are bits 45:40. */
-  const narrow = (): Host => {
+  /** `spr` with the low byte of CPUID(0x80000008).EAX as given. */
+  const withMaxPa = (maxPa: number): Host => {
     const platform = structuredClone(loadPlatform('spr'));
     const row = platform.cpuid.find(({ leaf }) => Number(leaf) === 0x8000_0008)!;
-    row.eax = '0x392e';
+    row.eax = 0x3900 | maxPa;
     return new Host('1.5.06', {}, platform);
   };
 
   it('above MAXPA but below 2^52 is only outside of every TDMR', () => {
     const create = { rcx: TDR_AT_2_47, rdx: 33n };
-    expect(narrow().status(TDH.MNG_CREATE, create)).toBe('TDX_OPERAND_ADDR_RANGE_ERROR, operand RCX');
+    // With a MAXPA of 46 the KeyID is in bits 45:40.
+    expect(withMaxPa(46).status(TDH.MNG_CREATE, create)).toBe('TDX_OPERAND_ADDR_RANGE_ERROR, operand RCX');
     // With a MAXPA of 52 bit 47 belongs to the KeyID.
     expect(new Host().status(TDH.MNG_CREATE, create)).toBe('TDX_OPERAND_INVALID, operand RCX');
+  });
+
+  it('of a guest is limited by its MAXPA, unless that is 0', () => {
+    const mapAt2To46 = (maxPa: number): string => {
+      const host = withMaxPa(maxPa);
+      return host.status(TDH.MEM_SEPT_ADD, { rcx: (1n << 46n) | 3n, rdx: host.td(), r8: host.fresh() });
+    };
+    expect(mapAt2To46(46)).toBe('TDX_OPERAND_INVALID, operand RCX');
+    expect(mapAt2To46(0)).toBe('TDX_SUCCESS');
   });
 
   it('is apart from the SEAMRR as bits 51:25 of its MSRs describe it', () => {

@@ -27,7 +27,13 @@ describe('the published package', () => {
       'dist/tdxctl/main.js',
       'dist/tdxctl/THIRD-PARTY.txt',
     ];
-    const data = ['images/minimal.bin', 'profiles/spr-1.5.06.json', 'profiles/platforms/spr.json', 'rules/1.5.06.json'];
+    const data = [
+      'images/minimal.bin',
+      'profiles/spr-1.5.06.json',
+      'profiles/platforms/spr.json',
+      'rules/1.5.06.json',
+      'pages/cpuid-map/page.html',
+    ];
     for (const file of [...needed, ...data, 'schema/td.schema.json', 'LICENSE', 'README.md'])
       expect(files).toContain(file);
   });

@@ -5,6 +5,7 @@ import { diffCommand } from './cpuid-diff.js';
 import { evaluateCommand } from './cpuid-evaluate.js';
 import { explainCommand } from './cpuid-explain.js';
 import { cpuidLearnCommand } from './cpuid-learn.js';
+import { mapCommand } from './cpuid-map.js';
 import { solveCommand } from './cpuid-solve.js';
 
 /** Questions about CPUID, a command each. */
@@ -19,6 +20,7 @@ export const cpuidCommand = (bind: Bind): Command =>
     .addCommand(diffCommand(bind))
     .addCommand(solveCommand(bind))
     .addCommand(baselineCommand(bind))
+    .addCommand(mapCommand(bind))
     .addCommand(cpuidLearnCommand(bind))
     .addHelpText(
       'after',
@@ -29,5 +31,6 @@ Examples:
   $ tdxctl cpuid diff 1.5.05 1.5.06             what a newer module changes
   $ tdxctl cpuid solve --want AVX512 --avoid TSX
   $ tdxctl cpuid baseline spr-1.5.06 gnr-1.5.06 one configuration for both
+  $ tdxctl cpuid map --html map.html            every bit, by what decides it
   $ tdxctl cpuid learn --out rules.json         find the rules of this host out, by trying`,
     );

@@ -160,6 +160,10 @@ class Evaluated implements CpuidEvaluation {
 export const storedOf = (evaluation: CpuidEvaluation): readonly Bits[] | undefined =>
   evaluation instanceof Evaluated ? evaluation.result.virtual : undefined;
 
+/** What the configuration asks for in TD_PARAMS.CPUID_CONFIG, in the order of the rules' entries and EAX to EDX. */
+export const askedOf = (evaluation: CpuidEvaluation): readonly Bits[] | undefined =>
+  evaluation instanceof Evaluated ? evaluation.asked.params.config : undefined;
+
 /**
  * What becomes of `config` on `host`: whether a TD comes of it, and for every CPUID bit what a guest finds, with its
  * reason. Never throws for a configuration that parseTdConfig takes; what is not known is `unknown`.

@@ -8,10 +8,12 @@ import type { Td } from './td.js';
 /** Width of guest-physical addresses: the SHARED bit is the topmost one. */
 export const gpaWidth = (td: Td): number => (td.configuration!.gpaw ? 52 : 48);
 
-/** Private GPAs of a TD are below 2^this (check_gpa_validity; 1.5.06: virtual MAXPA). */
+const MAX_PA = 52;
+
+/** Private GPAs of a TD are below 2^this (check_gpa_validity; 1.5.06: virtual MAXPA, of which 0 counts as 52). */
 export function privateGpaBits(call: Call, td: Td): number {
   const width = gpaWidth(td) - 1;
-  return call.module.facts.features.virtualMaxPa ? Math.min(width, td.configuration!.virtMaxpa) : width;
+  return call.module.facts.features.virtualMaxPa ? Math.min(width, td.configuration!.virtMaxpa || MAX_PA) : width;
 }
 
 /** The GPA as a number, which must be private and within the TD's width. */
