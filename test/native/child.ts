@@ -18,11 +18,13 @@ export function runChild(
   args: readonly string[] = [],
   nodeOptions: readonly string[] = [],
   onOutput: (text: string, child: ChildProcess) => void = () => {},
+  env: Record<string, string> = {},
 ): Promise<Ended> {
   const path = fileURLToPath(new URL(`../${program}`, import.meta.url));
   const started = performance.now();
   const child = spawn(process.execPath, [...nodeOptions, path, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
     timeout: LONGEST,
     killSignal: 'SIGKILL',
   });
