@@ -70,26 +70,7 @@ function variable(space: Space, slot: number, isNarrow: boolean): Code & { high:
   };
 }
 
-function compare(op: BinaryOp, a: Code, b: Code): Code | undefined {
-  if (a.narrow && b.narrow) {
-    const [x, y] = [a.low, b.low];
-    switch (op) {
-      case '==':
-        return narrow((s) => (x(s) === y(s) ? 1 : 0));
-      case '!=':
-        return narrow((s) => (x(s) !== y(s) ? 1 : 0));
-      case '<':
-        return narrow((s) => (x(s) < y(s) ? 1 : 0));
-      case '<=':
-        return narrow((s) => (x(s) <= y(s) ? 1 : 0));
-      case '>':
-        return narrow((s) => (x(s) > y(s) ? 1 : 0));
-      case '>=':
-        return narrow((s) => (x(s) >= y(s) ? 1 : 0));
-    }
-    return undefined;
-  }
-  const [x, y] = [a.wide, b.wide];
+function comparison<T extends number | bigint>(op: BinaryOp, x: (s: Scope) => T, y: (s: Scope) => T): Code | undefined {
   switch (op) {
     case '==':
       return narrow((s) => (x(s) === y(s) ? 1 : 0));
@@ -106,6 +87,9 @@ function compare(op: BinaryOp, a: Code, b: Code): Code | undefined {
   }
   return undefined;
 }
+
+const compare = (op: BinaryOp, a: Code, b: Code): Code | undefined =>
+  a.narrow && b.narrow ? comparison(op, a.low, b.low) : comparison(op, a.wide, b.wide);
 
 function combine(op: BinaryOp, a: Code, b: Code): Code {
   const compared = compare(op, a, b);

@@ -1,14 +1,9 @@
-import { type CpuidFeature, type CpuidRegister, featureAtBit } from '../names.js';
+import { type CpuidFeature, featureAtBit } from '../names.js';
 import { type CpuidBit, type CpuidEvaluation, fieldsOf } from './evaluation.js';
+import type { BitPlace } from './place.js';
 
 /** Bits that two evaluations have otherwise. */
-export interface MovedBits {
-  leaf: number;
-  subleaf: number;
-  register: CpuidRegister;
-  high: number;
-  low: number;
-  name?: string;
+export interface MovedBits extends BitPlace {
   /** The field as a guest finds it in either; `absent` where only the other has the leaf. */
   from: Side;
   to: Side;

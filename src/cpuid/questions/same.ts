@@ -2,7 +2,7 @@ import { entryAt } from '../../td/cpuid-entries.js';
 import { resolveTd } from '../../td/resolve.js';
 import type { TdConfig } from '../../td/schema.js';
 import { REGISTERS } from '../expression/ast.js';
-import { type CpuidRegister, featureAtBit } from '../names.js';
+import { featureAtBit } from '../names.js';
 import { bitOrigin } from '../origin.js';
 import type { CompiledRules } from '../rules.js';
 import { factsOf } from './common-facts.js';
@@ -11,15 +11,10 @@ import type { CpuidBit, CpuidEvaluation, CpuidRegisterView } from './evaluation.
 import type { CpuidHost } from './host.js';
 import { knobKey, type Turn, turn } from './knobs.js';
 import { partialHost } from './knowledge.js';
+import type { BitPlace } from './place.js';
 
 /** A bit that guests find otherwise on some hosts. */
-export interface HostDifference {
-  leaf: number;
-  subleaf: number;
-  register: CpuidRegister;
-  high: number;
-  low: number;
-  name?: string;
+export interface HostDifference extends BitPlace {
   kind: CpuidBit['kind'];
   /** How the value comes about on the first host. */
   reason: string;

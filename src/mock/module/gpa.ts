@@ -52,6 +52,16 @@ export function walkExactly(call: Call, td: Td, gpa: number, level: number): Sep
   return walk;
 }
 
+/** What calls on any one entry of the secure EPT begin with. RCX: GPA and level, RDX: TDR; both are cleared first. */
+export function walkToOperand(call: Call): { td: Td; walk: SeptWalk } {
+  call.out.rcx = 0n;
+  call.out.rdx = 0n;
+  const td = call.td(call.rdx, 'RDX', false);
+  call.checkState(td);
+  const { gpa, level } = checkGpaAndLevel(call, td, 0, td.rootLevel);
+  return { td, walk: walkExactly(call, td, gpa, level) };
+}
+
 /** Physical address of the 4 KiB page that holds `gpa`, under the leaf where `walk` ended. */
 export const pageOf = (walk: SeptWalk, gpa: number): number => {
   const hpa = walk.entry!.hpa;

@@ -1,5 +1,5 @@
 import type { Call } from './call.js';
-import { checkGpaAndLevel, septFailure, walkExactly } from './gpa.js';
+import { septFailure, walkToOperand } from './gpa.js';
 import { opStateTracksTlb } from './op-state.js';
 import type { PamtEntry } from './pamt.js';
 import { refuse } from './refusal.js';
@@ -15,12 +15,7 @@ const mappedPage = (call: Call, walk: SeptWalk): PamtEntry => {
 
 /** TDH.MEM.RANGE.BLOCK: no new translation of a page or table is made. RCX: GPA and level, RDX: TDR. */
 export function memRangeBlock(call: Call): void {
-  call.out.rcx = 0n;
-  call.out.rdx = 0n;
-  const td = call.td(call.rdx, 'RDX', false);
-  call.checkState(td);
-  const { gpa, level } = checkGpaAndLevel(call, td, 0, td.rootLevel);
-  const walk = walkExactly(call, td, gpa, level);
+  const { td, walk } = walkToOperand(call);
   const state = walk.entry?.state ?? SEPT.FREE;
   if (!septStateAllows(call.leaf, state))
     throw septFailure(call, walk, isBlocked(state) ? 'module.range-block.once' : 'module.sept.state', 'RCX');
@@ -30,12 +25,7 @@ export function memRangeBlock(call: Call): void {
 
 /** TDH.MEM.RANGE.UNBLOCK: takes a block back. RCX: GPA and level, RDX: TDR. */
 export function memRangeUnblock(call: Call): void {
-  call.out.rcx = 0n;
-  call.out.rdx = 0n;
-  const td = call.td(call.rdx, 'RDX', false);
-  call.checkState(td);
-  const { gpa, level } = checkGpaAndLevel(call, td, 0, td.rootLevel);
-  const walk = walkExactly(call, td, gpa, level);
+  const { td, walk } = walkToOperand(call);
   const entry = checkEntry(call, walk)!;
   if (opStateTracksTlb(td.opState) && !td.isTracked(mappedPage(call, walk).bepoch))
     throw refuse('module.sept.tracked', call.module.facts.features.unblockOperand);

@@ -1,5 +1,5 @@
 import type { Call } from './call.js';
-import { checkGpaAndLevel, septFailure, walkExactly } from './gpa.js';
+import { checkGpaAndLevel, septFailure, walkExactly, walkToOperand } from './gpa.js';
 import { PT } from './pamt.js';
 import { refuse } from './refusal.js';
 import { architecturalEntry, architecturalInfo, isEmpty, newSeptTable } from './sept.js';
@@ -81,12 +81,7 @@ export function memSeptRemove(call: Call): void {
 
 /** TDH.MEM.SEPT.RD: an entry of the secure EPT, as a host may see it. RCX: GPA and level, RDX: TDR. */
 export function memSeptRd(call: Call): void {
-  call.out.rcx = 0n;
-  call.out.rdx = 0n;
-  const td = call.td(call.rdx, 'RDX', false);
-  call.checkState(td);
-  const { gpa, level } = checkGpaAndLevel(call, td, 0, td.rootLevel);
-  const walk = walkExactly(call, td, gpa, level);
+  const { walk } = walkToOperand(call);
   call.out.rcx = architecturalEntry(walk.entry);
   call.out.rdx = architecturalInfo(walk.entry, walk.level);
 }
