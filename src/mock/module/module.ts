@@ -5,7 +5,16 @@ import { factsOf } from './facts-of.js';
 import { initTd as initTdByRules } from './mng-init.js';
 import { type InitTd, type ModuleState, newModuleState } from './module-state.js';
 import { Refusal, refuse, type SeamcallRuleId } from './refusal.js';
-import { type HostMemory, type Seam, type SeamcallArgs, type SeamcallResult, TDH } from './seamcall.js';
+import {
+  type EnterHost,
+  type HostMemory,
+  type Seam,
+  type SeamcallArgs,
+  type SeamcallResult,
+  TDH,
+  type VpEnterArgs,
+  type VpEnterResult,
+} from './seamcall.js';
 import type { Td, Vcpu } from './td.js';
 import { mngKeyConfig, mngKeyFreeId, mngKeyReclaimId, mngVpFlushDone, phymemCacheWb } from './tdh-key.js';
 import { memPageAdd, memPageAug, memPageRemove } from './tdh-mem-page.js';
@@ -138,6 +147,13 @@ export class TdxModule implements Seam {
       return refused(call, refusal);
     }
   }
+
+  async vpEnter(args: VpEnterArgs, _host: EnterHost): Promise<VpEnterResult> {
+    const { rbx = 0n, rsi = 0n, rdi = 0n, r12 = 0n, r13 = 0n, r14 = 0n, r15 = 0n } = args;
+    return { rbx, rsi, rdi, r12, r13, r14, r15, ...this.call(TDH.VP_ENTER, args) };
+  }
+
+  kick(_tdvpr: bigint): void {}
 
   #checkLeaf({ leaf, version }: Call): void {
     if (this.#state.stopped) throw new Refusal(MODULE_STOPPED, 'module.call.stopped' satisfies SeamcallRuleId);

@@ -83,7 +83,44 @@ export interface HostMemory {
   page(pa: bigint): Uint8Array;
 }
 
+/** Input registers of TDH.VP.ENTER: RCX the handle, the others what a completed TDG.VP.VMCALL gives the guest. */
+export interface VpEnterArgs extends SeamcallArgs {
+  rbx?: bigint;
+  rsi?: bigint;
+  rdi?: bigint;
+  r12?: bigint;
+  r13?: bigint;
+  r14?: bigint;
+  r15?: bigint;
+}
+
+/** Output registers of TDH.VP.ENTER. `status` has the VMX exit reason in its lower half when the TD was entered. */
+export interface VpEnterResult extends SeamcallResult {
+  rbx: bigint;
+  rsi: bigint;
+  rdi: bigint;
+  r12: bigint;
+  r13: bigint;
+  r14: bigint;
+  r15: bigint;
+}
+
+/** What the host's side of an entered VCPU gives: interrupts, and the memory behind the shared EPT. */
+export interface EnterHost {
+  /** Aborted when the host wants the processor back: the VCPU leaves with an external interrupt (exit reason 1). */
+  readonly signal: AbortSignal;
+  /** Bytes of shared memory at a GPA without its SHARED bit, within one page; undefined where no memory is. */
+  readShared(gpa: number, length: number): Uint8Array | undefined;
+  /** False where no memory is. */
+  writeShared(gpa: number, bytes: Uint8Array): boolean;
+}
+
 /** A TDX module that has been initialised on its platform and takes SEAMCALLs. */
 export interface Seam {
+  /** Every leaf but TDH.VP.ENTER. */
   call(leaf: number, args: SeamcallArgs): SeamcallResult;
+  /** TDH.VP.ENTER: runs the guest until the VCPU leaves. */
+  vpEnter(args: VpEnterArgs, host: EnterHost): Promise<VpEnterResult>;
+  /** An interrupt for the processor that runs this VCPU: if it is inside, it leaves and is entered again at once. */
+  kick(tdvpr: bigint): void;
 }

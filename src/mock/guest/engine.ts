@@ -1,0 +1,112 @@
+// The interface between the module storey and the guest storey: what executes a TD's instructions. An engine knows
+// processors, not TDX: whatever TDX answers, it hands up as an event and goes on from the registers it is given back.
+// Guest physical addresses (GPAs) are numbers in bytes, as the guest's page tables have them: with the SHARED bit.
+
+export type Access = 'read' | 'write' | 'execute';
+
+/** Instructions that a TDX module handles itself or turns into #VE or #GP. IN, OUT and their string forms are `io`. */
+export type TrappedInstruction =
+  | 'cpuid'
+  | 'hlt'
+  | 'rdmsr'
+  | 'wrmsr'
+  | 'xsetbv'
+  | 'invd'
+  | 'wbinvd'
+  | 'monitor'
+  | 'mwait'
+  | 'rdpmc'
+  | 'vmcall';
+
+/** Why a vCPU stopped executing. RIP is at the instruction and no register has changed, unless said otherwise. */
+export type GuestEvent =
+  /** TDCALL, at any privilege level and in any mode. `length` bytes long. */
+  | { kind: 'tdcall'; length: number }
+  | { kind: 'instruction'; name: TrappedInstruction; length: number }
+  | {
+      kind: 'io';
+      length: number;
+      port: number;
+      size: 1 | 2 | 4;
+      write: boolean;
+      string: boolean;
+      rep: boolean;
+      immediate: boolean;
+    }
+  /** A private page that is not mapped for the guest, or a shared address without memory. */
+  | { kind: 'ept-violation'; gpa: number; gla: bigint; access: Access; length: number }
+  | { kind: 'triple-fault' }
+  /** The signal of run() was aborted. */
+  | { kind: 'interrupted' }
+  /** The engine cannot go on. `bytes` are those at RIP, `why` says what it lacks, with the disassembly. */
+  | { kind: 'stuck'; why: string; rip: bigint; bytes: Uint8Array };
+
+/** What the module sees of a private 4 KiB page. */
+export type PrivatePage = { state: 'mapped'; bytes: Uint8Array } | { state: 'pending' | 'blocked' | 'absent' };
+
+/** Memory of the TD as the engine asks for it. */
+export interface GuestSpace {
+  /** 2^47 or 2^51: the bit of a GPA that selects shared memory. */
+  readonly sharedBit: number;
+  /**
+   * The private page that holds `gpa`. `bytes` are live: the page itself, until `pagesUnmapped`. An engine with memory of
+   * its own copies from them when the page becomes mapped.
+   */
+  privatePage(gpa: number): PrivatePage;
+  /** Reads shared memory of the host; undefined where there is none. `gpa` without the SHARED bit. Within one page. */
+  readShared(gpa: number, length: number): Uint8Array | undefined;
+  /** Writes shared memory; false where there is none. Within one page. */
+  writeShared(gpa: number, bytes: Uint8Array): boolean;
+  /** CPUID values that the module gives, for engines whose processor answers CPUID without an event; undefined: #VE. */
+  cpuid(vcpu: EngineVcpu, leaf: number, subleaf: number): readonly [number, number, number, number] | undefined;
+}
+
+/** A TD in an engine. */
+export interface EngineTd {
+  /** @param start registers of a TD's first instruction: see {@link INITIAL_STATE}; gprs in the order of encodings. */
+  createVcpu(index: number, gprs: BigUint64Array): EngineVcpu;
+  /** Bytes of mapped private memory as the guest has them now. Within one page. */
+  readPrivate(gpa: number, length: number): Uint8Array;
+  writePrivate(gpa: number, bytes: Uint8Array): void;
+  /** [gpa, gpa + size) became mapped: take its content anew. */
+  pagesMapped(gpa: number, size: number): void;
+  /** [gpa, gpa + size) is no longer mapped, from now on for every vCPU. Its content is lost. */
+  pagesUnmapped(gpa: number, size: number): void;
+  close(): void;
+}
+
+/** A vCPU in an engine. Registers are valid while it does not run, and may be changed then. */
+export interface EngineVcpu {
+  /** RAX RCX RDX RBX RSP RBP RSI RDI R8 ... R15. */
+  readonly gprs: BigUint64Array;
+  rip: bigint;
+  rflags: bigint;
+  readonly mode: ProcessorMode;
+  /** Runs until something happens. Never rejects for what the guest does. */
+  run(signal: AbortSignal): Promise<GuestEvent>;
+  /** The next run begins with this exception at RIP, through the guest's IDT. */
+  inject(vector: number, errorCode?: number): void;
+  close(): void;
+}
+
+/** State of the processor that the module's answers depend on. */
+export interface ProcessorMode {
+  readonly cpl: number;
+  /** EFER.LMA and CS.L. */
+  readonly longMode: boolean;
+  readonly cr0: bigint;
+  readonly cr3: bigint;
+  readonly cr4: bigint;
+  readonly efer: bigint;
+  /** XCR0; the module may change it (XSETBV). */
+  xcr0: bigint;
+}
+
+/** What executes guests on this machine. */
+export interface GuestEngine {
+  readonly name: 'kvm' | 'interpreter';
+  /** For outputs: which engine, why this one, how it sees TDCALL. */
+  readonly description: string;
+  openTd(space: GuestSpace): EngineTd;
+  close(): void;
+}
