@@ -1,4 +1,4 @@
-// Builds images/NAME.bin from images/NAME.S and what it includes with the GNU assembler, linker and objcopy for x86-64.
+// Builds images/NAME.bin from images/NAME.S, and the files that it includes, with the GNU assembler, linker and objcopy for x86-64.
 //   node scripts/build-images.mjs          writes the images next to their sources
 //   node scripts/build-images.mjs --check  compares instead; exit code 1 if one differs, 3 without binutils
 import { spawnSync } from 'node:child_process';
