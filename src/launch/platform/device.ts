@@ -1,25 +1,13 @@
-// What the platform is made of: devices as the run loop asks for them (run/devices.ts), answering every access.
+// What the platform is made of: devices of the run loop that answer every access.
+import type { AfterWrite, MmioDevice, PortDevice } from '../run/devices.js';
 
-/** A device at the I/O ports `first` to `last`; sizes are 1, 2 or 4 bytes. */
-export interface PlatformPorts {
-  readonly first: number;
-  readonly last: number;
-  read(port: number, size: number): number;
-  write(port: number, size: number, value: number): void;
-}
-
-/** A device at the guest physical addresses `first` to `last`; sizes are 1 to 8 bytes. */
-export interface PlatformMmio {
-  readonly first: bigint;
-  readonly last: bigint;
-  read(gpa: bigint, size: number): bigint;
-  write(gpa: bigint, size: number, value: bigint): void;
-}
+export type PlatformPorts = Required<PortDevice>;
+export type PlatformMmio = Required<MmioDevice>;
 
 /** Registers of a byte each, by their offset from the device's first port. */
 export interface ByteRegisters {
   read(offset: number): number;
-  write(offset: number, value: number): void;
+  write(offset: number, value: number): AfterWrite;
 }
 
 /** All ones: what an empty bus gives. */
@@ -39,9 +27,11 @@ export function byteDevice(first: number, last: number, registers: ByteRegisters
       return value;
     },
     write(port, size, value) {
+      let after: AfterWrite;
       for (let i = 0; i < size && port + i <= last; i++) {
-        registers.write(port - first + i, Math.floor(value / 2 ** (8 * i)) & 0xff);
+        after = registers.write(port - first + i, Math.floor(value / 2 ** (8 * i)) & 0xff) ?? after;
       }
+      return after;
     },
   };
 }

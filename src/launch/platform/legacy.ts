@@ -1,6 +1,8 @@
 // Devices of a PC that firmware touches and that have nothing to do here: registers that keep what was written, or say that
 // all is well. They raise no interrupts.
+import type { AfterWrite } from '../run/devices.js';
 import { byteDevice, type PlatformPorts } from './device.js';
+import { RESET } from './power.js';
 
 /** Two 8259A interrupt controllers, at 0x20 and 0xa0: their masks, while nothing is ever pending. */
 function interruptController(first: number): PlatformPorts {
@@ -82,7 +84,7 @@ const OUTPUT_FULL = 0x01;
 const SYSTEM_FLAG = 0x04;
 
 /** An 8042 keyboard controller at 0x60 and 0x64 without a keyboard: passes its self-test, and can reset the machine. */
-function keyboardController(reset: () => void): PlatformPorts[] {
+function keyboardController(): PlatformPorts[] {
   let answer: number | undefined;
   const data = byteDevice(0x60, 0x60, {
     read() {
@@ -96,20 +98,20 @@ function keyboardController(reset: () => void): PlatformPorts[] {
     read: () => SYSTEM_FLAG | (answer === undefined ? 0 : OUTPUT_FULL),
     write(_, value) {
       if (value === SELF_TEST) answer = SELF_TEST_PASSED;
-      else if (value === PULSE_RESET) reset();
+      return value === PULSE_RESET ? RESET : undefined;
     },
   });
   return [data, command];
 }
 
 /** A register that keeps its byte. */
-function latch(port: number, initial: number, written?: (value: number) => void): PlatformPorts {
+function latch(port: number, initial: number, written?: (value: number) => AfterWrite): PlatformPorts {
   let kept = initial;
   return byteDevice(port, port, {
     read: () => kept,
     write(_, value) {
       kept = value;
-      written?.(value);
+      return written?.(value);
     },
   });
 }
@@ -117,12 +119,11 @@ function latch(port: number, initial: number, written?: (value: number) => void)
 export interface LegacyOptions {
   /** Milliseconds that only grow. */
   clock(): number;
-  reset(): void;
   /** A byte written to port 0x80, where firmware says how far it is. */
   postCode?(code: number): void;
 }
 
-export function legacyDevices({ clock, reset, postCode }: LegacyOptions): PlatformPorts[] {
+export function legacyDevices({ clock, postCode }: LegacyOptions): PlatformPorts[] {
   const FAST_RESET = 0x01;
   return [
     interruptController(0x20),
@@ -131,11 +132,9 @@ export function legacyDevices({ clock, reset, postCode }: LegacyOptions): Platfo
     latch(0x4d1, 0),
     intervalTimer(clock),
     portB(clock),
-    ...keyboardController(reset),
+    ...keyboardController(),
     latch(0x80, 0, postCode),
     // A20 is on, always.
-    latch(0x92, 0x02, (value) => {
-      if ((value & FAST_RESET) !== 0) reset();
-    }),
+    latch(0x92, 0x02, (value) => ((value & FAST_RESET) !== 0 ? RESET : undefined)),
   ];
 }

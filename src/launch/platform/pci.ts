@@ -75,10 +75,10 @@ export function configPorts(bus: PciBus, other: PlatformPorts): PlatformPorts {
       return other.read(port, size);
     },
     write(port, size, value) {
-      if (port >= CONFIG_DATA) {
-        if (address >= ENABLE) bus.write(...place(port), size, value);
-      } else if (port === CONFIG_ADDRESS && size === 4) address = value >>> 0;
-      else other.write(port, size, value);
+      if (port < CONFIG_DATA && (port !== CONFIG_ADDRESS || size !== 4)) return other.write(port, size, value);
+      if (port === CONFIG_ADDRESS) address = value >>> 0;
+      else if (address >= ENABLE) bus.write(...place(port), size, value);
+      return undefined;
     },
   };
 }

@@ -1,5 +1,10 @@
 // ACPI fixed hardware at the ICH9's PMBASE (ACPI specification 4.8, ICH9 datasheet 13.8.3), and the reset control register.
+import type { StopRun } from '../run/devices.js';
 import { byteDevice, emptyBus, numberAt, type PlatformPorts } from './device.js';
+
+/** The machine restarts: a TD cannot, so its run ends. */
+export const RESET: StopRun = { stop: 'The guest reset the machine' };
+const OFF: StopRun = { stop: 'The guest switched the machine off' };
 
 /** Where firmware for this chipset puts PMBASE: OVMF and SeaBIOS alike. Anywhere else nobody answers. */
 const PM_FIRST = 0x600;
@@ -18,11 +23,9 @@ export interface PmOptions {
   pmBase(): number | undefined;
   /** Milliseconds that only grow. */
   clock(): number;
-  /** PM1_CNT.SLP_EN was written, with this SLP_TYP: 0 is S5, power off, on this platform. */
-  sleep(type: number): void;
 }
 
-export function powerManagement({ pmBase, clock, sleep }: PmOptions): PlatformPorts {
+export function powerManagement({ pmBase, clock }: PmOptions): PlatformPorts {
   const registers = new Uint8Array(PM_BYTES);
   registers[PM1_CNT] = SCI_EN;
   const enabled = () => pmBase() === PM_FIRST;
@@ -38,15 +41,17 @@ export function powerManagement({ pmBase, clock, sleep }: PmOptions): PlatformPo
     },
     write(port, size, value) {
       const offset = port - PM_FIRST;
-      if (!enabled() || (offset >= PM_TMR && offset < PM_TMR + 4)) return;
-      if (offset === PM1_CNT && size >= 2 && (value & SLP_EN) !== 0) sleep((value >> 10) & 7);
+      if (!enabled() || (offset >= PM_TMR && offset < PM_TMR + 4)) return undefined;
       for (let i = 0; i < size && offset + i < PM_BYTES; i++) {
         const byte = Math.floor(value / 2 ** (8 * i)) & 0xff;
         // Status bits are cleared by writing ones.
         const sticky = offset + i < PM1_STS + 2;
         registers[offset + i] = sticky ? registers[offset + i]! & ~byte : byte;
       }
+      // There is one state to sleep in, whatever SLP_TYP says.
+      const sleeps = (registers[PM1_CNT + 1]! & (SLP_EN >> 8)) !== 0;
       registers[PM1_CNT + 1]! &= ~(SLP_EN >> 8);
+      return sleeps ? OFF : undefined;
     },
   };
 }
@@ -54,15 +59,15 @@ export function powerManagement({ pmBase, clock, sleep }: PmOptions): PlatformPo
 const RESET_CPU = 0x04;
 
 /** 0xcf8 to 0xcfb as bytes: only 0xcf9, the reset control register (ICH9 datasheet 13.7.5), is one. */
-export function resetControl(reset: () => void): PlatformPorts {
+export function resetControl(): PlatformPorts {
   let control = 0;
   return byteDevice(0xcf8, 0xcfb, {
     read: (offset) => (offset === 1 ? control : 0xff),
     write(offset, value) {
-      if (offset !== 1) return;
+      if (offset !== 1) return undefined;
       const rises = (value & RESET_CPU) !== 0 && (control & RESET_CPU) === 0;
       control = value & ~RESET_CPU;
-      if (rises) reset();
+      return rises ? RESET : undefined;
     },
   });
 }

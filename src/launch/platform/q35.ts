@@ -21,8 +21,6 @@ export interface Q35Options {
   onDebugText?(text: string): void;
   /** A byte written to port 0x80. */
   onPostCode?(code: number): void;
-  /** The guest resets the machine or switches it off: the run should end. */
-  onPower?(what: 'reset' | 'off'): void;
   /** Selected fw_cfg items, by file name or key. */
   onFwCfg?(item: string): void;
   /** Further fw_cfg files, by name; `etc/e820` is there. */
@@ -33,7 +31,7 @@ export interface Q35Options {
   clock?(): number;
 }
 
-/** Devices for the run loop. There is no serial port: the console of the run is one. */
+/** Devices for `td.run`. There is no serial port: the console of the run is one. A reset or power off ends the run. */
 export interface Platform {
   readonly ports: readonly PlatformPorts[];
   readonly mmio: readonly PlatformMmio[];
@@ -46,17 +44,16 @@ export function q35Platform(options: Q35Options): Platform {
   const ram = ramLayout(memory);
   const started = clock();
   const now = () => new Date(date.getTime() + clock() - started);
-  const reset = () => options.onPower?.('reset');
 
   const bus = new PciBus();
   const { ecamWindow, pmBase } = addChipset(bus);
   const ports = [
-    ...legacyDevices({ clock, reset, ...(options.onPostCode && { postCode: options.onPostCode }) }),
+    ...legacyDevices({ clock, ...(options.onPostCode && { postCode: options.onPostCode }) }),
     cmos({ ram, vcpus, now }),
     debugPort(options.onDebugText ?? (() => {})),
     fwCfg({ vcpus, files: { 'etc/e820': e820(ram), ...files }, ...(options.onFwCfg && { onSelect: options.onFwCfg }) }),
-    powerManagement({ pmBase, clock, sleep: () => options.onPower?.('off') }),
-    configPorts(bus, resetControl(reset)),
+    powerManagement({ pmBase, clock }),
+    configPorts(bus, resetControl()),
   ];
   return { ports, mmio: [ecam(bus, ecamWindow, PCI_HOLE.first, PCI_HOLE.last)], ram };
 }
