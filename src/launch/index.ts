@@ -7,7 +7,7 @@ export { TdLaunchError, TdStateError } from './errors.js';
 export type { ProbeOptions } from './init-vm-probe.js';
 export type { MaxVcpus } from './max-vcpus.js';
 export type { TdMemory } from './memory.js';
-export { Console } from './run/console.js';
+export { Console, type ConsoleLimits } from './run/console.js';
 export type { Devices, MmioDevice, PortDevice, StopRun } from './run/devices.js';
 export type { FatalError, FatalRegister } from './run/fatal-error.js';
 export type { ExitDecision, RunEvent, TdRunOptions } from './run/options.js';
