@@ -1,0 +1,59 @@
+import { rules } from './rule.js';
+
+/** What KVM checks on requests that say nothing about TDX. Files are those of Linux 6.16.1. */
+export const KVM_PLAIN_RULES = rules({
+  'kvm.request.number': {
+    source: 'kvm_main.c kvm_dev_ioctl, kvm_vcpu_ioctl, x86.c kvm_arch_dev_ioctl, kvm_arch_vcpu_ioctl: default',
+    errno: 'EINVAL',
+    what: '/dev/kvm and a vCPU know the request',
+    fix: 'Issue the request on the descriptor that it is for',
+  },
+  'kvm.request.number-vm': {
+    source: 'x86.c kvm_arch_vm_ioctl: default',
+    errno: 'ENOTTY',
+    what: 'A VM knows the request',
+    fix: 'Issue the request on the descriptor that it is for',
+  },
+  'kvm.request.not-modelled': {
+    source: 'the model',
+    errno: 'ENOTTY',
+    what: 'The model has this request of KVM',
+    fix: 'Do without the request, or run the program on a real host',
+  },
+  'kvm.request.not-a-device': {
+    source: 'fs/ioctl.c vfs_ioctl: no unlocked_ioctl',
+    errno: 'ENOTTY',
+    what: 'The descriptor answers requests',
+    fix: 'Issue the request on the descriptor that it is for',
+  },
+  'kvm.request.argument': {
+    source: 'kvm_main.c kvm_dev_ioctl KVM_GET_API_VERSION, KVM_GET_VCPU_MMAP_SIZE; kvm_vcpu_ioctl KVM_RUN: arg',
+    errno: 'EINVAL',
+    what: 'A request without an argument is given 0',
+    fix: 'Pass 0 as the third argument of ioctl()',
+  },
+  'kvm.request.process': {
+    source: 'kvm_main.c kvm_vm_ioctl, kvm_vcpu_ioctl: kvm->mm != current->mm',
+    errno: 'EIO',
+    what: 'A VM and its vCPUs are used by the process that created the VM',
+    fix: 'Issue the request before fork() or exec(), or create the VM after it',
+  },
+  'kvm.request.operation': {
+    source: 'include/linux/fs.h file_operations: neither fallocate nor mmap',
+    errno: 'ENODEV',
+    what: 'The descriptor can be mapped, or its pages be allocated',
+    fix: 'Map vCPUs, punch holes in guest_memfds',
+  },
+  'kvm.fallocate.mode': {
+    source: 'guest_memfd.c kvm_gmem_fallocate: KEEP_SIZE, PUNCH_HOLE; fs/open.c vfs_fallocate',
+    errno: 'EOPNOTSUPP',
+    what: 'fallocate() of a guest_memfd is told FALLOC_FL_KEEP_SIZE, with FALLOC_FL_PUNCH_HOLE or without',
+    fix: 'Pass FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE',
+  },
+  'kvm.cpuid.nent': {
+    source: 'cpuid.c kvm_dev_ioctl_get_cpuid, kvm_vcpu_ioctl_get_cpuid2',
+    errno: 'E2BIG',
+    what: 'The buffer has room for every CPUID entry',
+    fix: 'Try again with a larger nent, up to 256',
+  },
+});
