@@ -61,7 +61,7 @@ export class PieceMemory implements UserMemory {
       if (piece && 'bytes' in piece) piece.bytes.set(data.subarray(at, at + length), Number(from - piece.address));
       at += length;
     }
-    if (at > 0) this.writes.push({ address, bytes: data.slice(0, at) });
+    if (at > 0) this.writes.push({ address, bytes: new Uint8Array(data.subarray(0, at)) });
     if (at < data.length) efault();
   }
 

@@ -23,7 +23,7 @@ export function ioctl(object: WireObject, number: number, call: Call): Result | 
       demand(object.vm.task === call.task, 'kvm.request.process');
       object.kernel.vm.checkAlive();
       demand(ioctlType(number) === KVMIO, 'kvm.request.number');
-      return find(vcpuTable, number, 'kvm.request.number').answer(object, call);
+      return object.exclusive(() => find(vcpuTable, number, 'kvm.request.number').answer(object, call));
     default:
       throw new Refusal('kvm.request.not-a-device');
   }

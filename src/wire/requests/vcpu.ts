@@ -4,6 +4,7 @@ import { io, ior, iow, iowr } from '../layout/ioctl.js';
 import { kvmRegs, kvmSregs, sregsBytes, sregsOf } from '../layout/registers.js';
 import type { VcpuObject } from '../objects.js';
 import type { Call, Request } from './request.js';
+import { runRequest } from './run.js';
 import { tdxRequest } from './tdx.js';
 
 const ENTRIES = BigInt(kvmCpuid2.size);
@@ -26,9 +27,10 @@ function getCpuid2({ kernel }: VcpuObject, call: Call): number {
   });
 }
 
-/** What a vCPU answers of that which a TD needs, KVM_RUN apart (kvm_main.c kvm_vcpu_ioctl, x86.c kvm_arch_vcpu_ioctl). */
+/** What a vCPU answers of that which a TD needs (kvm_main.c kvm_vcpu_ioctl, x86.c kvm_arch_vcpu_ioctl). */
 export const vcpuRequests: readonly Request<VcpuObject>[] = [
   tdxRequest,
+  runRequest,
   {
     name: 'KVM_GET_REGS',
     number: ior(0x81, kvmRegs),
