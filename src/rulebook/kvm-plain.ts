@@ -56,12 +56,6 @@ export const KVM_PLAIN_RULES = rules({
     what: 'fallocate() of a guest_memfd is told FALLOC_FL_KEEP_SIZE, with FALLOC_FL_PUNCH_HOLE or without',
     fix: 'Pass FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE',
   },
-  'kvm.run.signal': {
-    source: 'x86.c kvm_arch_vcpu_ioctl_run, vcpu_run: signal_pending, immediate_exit',
-    errno: 'EINTR',
-    what: 'No signal waits for the thread in KVM_RUN, and kvm_run.immediate_exit is 0',
-    fix: 'Handle the signal, clear immediate_exit and issue KVM_RUN again',
-  },
   'kvm.run.sync-regs': {
     source: 'x86.c kvm_arch_vcpu_ioctl_run: kvm_sync_valid_fields',
     errno: 'EINVAL',

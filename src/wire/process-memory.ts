@@ -51,13 +51,13 @@ export class ProcessTask implements Task {
   }
 
   /** copy_from_user(): undefined unless all of it is mapped. */
-  read(address: bigint, length: number): Uint8Array | undefined {
+  readUser(address: bigint, length: number): Uint8Array | undefined {
     const data = new Uint8Array(length);
     return this.#transfer(address, data, readSync) ? data : undefined;
   }
 
   /** copy_to_user(): false unless all of it is mapped for writing. */
-  write(address: bigint, data: Uint8Array): boolean {
+  writeUser(address: bigint, data: Uint8Array): boolean {
     return this.#transfer(address, data, writeSync);
   }
 
@@ -76,7 +76,7 @@ export class ProcessTask implements Task {
   }
 
   page(address: bigint): Uint8Array | undefined {
-    return this.read(address, PAGE);
+    return this.readUser(address, PAGE);
   }
 
   /** Signals end KVM_RUN only; the client says so itself. */

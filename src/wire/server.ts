@@ -66,6 +66,7 @@ export class WireServer {
       rmSync(server.#folder, { recursive: true, force: true });
       throw error;
     });
+    host.systems++;
     return server;
   }
 
@@ -91,6 +92,8 @@ export class WireServer {
     await ended;
     await this.#objects.closeAll();
     this.#processes.close();
+    this.host.systems--;
+    this.host.release();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

@@ -1,7 +1,9 @@
+import type { GuestEngine } from '../guest/engine.js';
 import type { ModuleBoot } from './boot.js';
 import { MODULE_STOPPED } from './boot-status.js';
 import { Call } from './call.js';
 import { factsOf } from './facts-of.js';
+import type { GuestTrace } from './guest-trace.js';
 import { initTd as initTdByRules } from './mng-init.js';
 import { type InitTd, type ModuleState, newModuleState } from './module-state.js';
 import { Refusal, refuse, type SeamcallRuleId } from './refusal.js';
@@ -72,6 +74,10 @@ export interface TdxModuleOptions {
   memory: HostMemory;
   /** What TDH.MNG.INIT makes of TD_PARAMS; by default what the rules of `boot` say. */
   initTd?: InitTd;
+  /** What executes guests, asked for when the first VCPU is entered. */
+  engine?: () => Promise<GuestEngine>;
+  /** Called after each TDCALL, injected exception and TD exit. */
+  onGuest?: (trace: GuestTrace) => void;
   /** Runs guests; without it every entered TD leaves at once for a host interrupt. */
   onEnter?: OnEnter;
   /** The native time-stamp counter in ticks; by default the process's clock at the platform's frequency. */

@@ -43,13 +43,7 @@ async function run(vcpu: VcpuObject, call: Call): Promise<number> {
 async function enter(vcpu: VcpuObject, page: RunPage, signal: AbortSignal): Promise<VcpuExit> {
   const reply = readReply(page, vcpu.lastExit);
   vcpu.lastExit = undefined;
-  void reply;
-  if (vcpu.kernel.enterGuest() === 'ready') return { reason: 'unknown', exitReason: 0 };
-  return new Promise((_, reject) => {
-    const interrupted = () => reject(new Refusal('kvm.run.signal'));
-    if (signal.aborted) interrupted();
-    else signal.addEventListener('abort', interrupted, { once: true });
-  });
+  return vcpu.kernel.run({ reply, signal });
 }
 
 /** post_kvm_run_save() of a TD's vCPU. */
