@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { MockHost } from '../mock/kernel/host.js';
-import { SystemObject } from './objects.js';
+import { SystemObject, type WireObject } from './objects.js';
 import type { Processes, ProcessTask } from './process-memory.js';
 import {
   type CallMessage,
@@ -13,26 +13,23 @@ import {
   type ObjectMessage,
   ProtocolError,
 } from './protocol.js';
-import { type Served, type Shared, serve } from './serve.js';
+import type { Call } from './requests/request.js';
+import { callOf, type Served, type Shared, serve } from './serve.js';
 import { PieceMemory } from './user-memory.js';
 
-/** The end of a call, for those who watch. */
-export interface CallEvent {
-  message: CallMessage;
-  memory: PieceMemory;
-  pid: number;
-  tid: number;
-  served: Served;
-  /** performance.now() at its start. */
-  started: number;
-}
+export type Watch = (
+  message: CallMessage,
+  call: Call,
+  thread: Hello,
+  object: WireObject | undefined,
+) => (served: Served) => void;
 
 /** What a connection needs of its server. */
 export interface ConnectionHost extends Shared {
   readonly host: MockHost;
   readonly processes: Processes;
   /** Called before a call is answered; what it returns is called with the answer. */
-  readonly watch?: ((message: CallMessage, memory: PieceMemory, hello: Hello) => (served: Served) => void) | undefined;
+  readonly watch?: Watch | undefined;
   /** Bytes that are no message, or a bug of ours. */
   readonly report: (error: Error) => void;
 }
@@ -103,10 +100,11 @@ export class Connection {
     const controller = new AbortController();
     this.#call = controller;
     const memory = new PieceMemory(message.pieces);
-    const done = this.server.watch?.(message, memory, hello);
+    const call = callOf(message, memory, this.server, task, controller.signal);
     try {
+      const done = this.server.watch?.(message, call, hello, objects.find(message.object));
       const served = await objects.during(message.object, (object) =>
-        serve(object, message, memory, this.server, task, controller.signal),
+        serve(object, message, call, memory, this.server),
       );
       if (served.message.made) this.#offered = message.newObject;
       done?.(served);

@@ -40,24 +40,23 @@ export function callOf(
   { objects }: Shared,
   task: ProcessTask,
   signal: AbortSignal,
-) {
+): Call {
   const [named, isOpen] = message.operands;
   const descriptor = () => (named === 0n ? (isOpen === 1n ? 'foreign' : undefined) : objects.find(named));
   return new Call(message.arg, memory, task, descriptor, signal);
 }
 
-/** Answers a call. Never throws for what a program can ask: only for bugs of ours. */
+/** Answers a call. Throws for bugs of ours only, never for what a program can ask. */
 export async function serve(
   object: WireObject | undefined,
   message: CallMessage,
+  call: Call,
   memory: PieceMemory,
   shared: Shared,
-  task: ProcessTask,
-  signal: AbortSignal,
 ): Promise<Served> {
   if (!object) return failed(EBADF);
   try {
-    const result = operate(object, message, callOf(message, memory, shared, task, signal));
+    const result = operate(object, message, call);
     return keep(result instanceof Promise ? await result : result, message, memory, shared);
   } catch (error) {
     if (error instanceof Refusal) return failed(error.errno, memory, error);

@@ -7,6 +7,8 @@ const USER_END = (1n << 47n) - 4096n;
 export interface UserMemory {
   /** copy_from_user(). */
   read(address: bigint, length: number): Uint8Array;
+  /** As read(), and of what was written as far as it is known. */
+  peek(address: bigint, length: number): Uint8Array;
   /** copy_to_user(): what is mapped is written before the rest fails. */
   write(address: bigint, data: Uint8Array): void;
 }
@@ -46,6 +48,16 @@ export class PieceMemory implements UserMemory {
       at += part.length;
     }
     return data;
+  }
+
+  /** What the caller will find, also where only a write has been. @throws Refusal where nobody knows. */
+  peek(address: bigint, length: number): Uint8Array {
+    const within = (write: Write) =>
+      write.address <= address && address + BigInt(length) <= write.address + BigInt(write.bytes.length);
+    const write = this.writes.findLast(within);
+    if (!write) return this.read(address, length);
+    const at = Number(address - write.address);
+    return write.bytes.slice(at, at + length);
   }
 
   write(address: bigint, data: Uint8Array): void {

@@ -10,6 +10,20 @@ const systemTable = tableOf<SystemObject>(systemRequests);
 const vmTable = tableOf<VmObject>(vmRequests);
 const vcpuTable = tableOf<VcpuObject>(vcpuRequests);
 
+/** The request that a number is on an object; undefined where it is none that the model has. */
+export function requestOf<O extends WireObject>(object: O, number: number): Request<O> | undefined {
+  switch (object.kind) {
+    case 'system':
+      return systemTable.get(number) as Request<O> | undefined;
+    case 'vm':
+      return vmTable.get(number) as Request<O> | undefined;
+    case 'vcpu':
+      return vcpuTable.get(number) as Request<O> | undefined;
+    default:
+      return undefined;
+  }
+}
+
 /** ioctl() on an object. @throws Refusal. */
 export function ioctl(object: WireObject, number: number, call: Call): Result | Promise<Result> {
   switch (object.kind) {

@@ -15,7 +15,24 @@ const X2APIC_BASE = 0xfee0_0c00n;
 const BSP = 0x100n;
 
 /** KVM_RUN (kvm_main.c kvm_vcpu_ioctl, x86.c kvm_arch_vcpu_ioctl_run). */
-export const runRequest: Request<VcpuObject> = { name: 'KVM_RUN', number: io(0x80), answer: run };
+export const runRequest: Request<VcpuObject> = {
+  name: 'KVM_RUN',
+  number: io(0x80),
+  argument: 'arg',
+  answer: run,
+  describe: ({ page, lastExit }, { arg }) => ({
+    args: {
+      ...(arg !== 0n && { arg }),
+      ...(page?.immediateExit && { immediate_exit: 1 }),
+      ...(page &&
+        lastExit &&
+        Object.fromEntries(Object.entries({ reply: readReply(page, lastExit) }).filter(answered))),
+    },
+  }),
+  outcome: ({ lastExit }) => (lastExit ? { exit: lastExit } : {}),
+};
+
+const answered = ([, reply]: [string, object]): boolean => Object.keys(reply).length > 0;
 
 async function run(vcpu: VcpuObject, call: Call): Promise<number> {
   demand(call.arg === 0n, 'kvm.request.argument');
