@@ -5,7 +5,7 @@ import type { GuestTrace } from '../module/guest-trace.js';
 import type { Profile } from '../profiles.js';
 import { bootTdx } from './boot.js';
 import { checkExtension } from './check-extension.js';
-import { HostEngine } from './engine.js';
+import { engineOf } from './engine.js';
 import { KeyIdPool, MiscCgroup } from './key-ids.js';
 import type { PhysicalMemory } from './physical-memory.js';
 import { Seamcalls, type SeamcallTrace } from './seamcalls.js';
@@ -59,8 +59,6 @@ export class MockHost {
   readonly miscCgroup: MiscCgroup;
   /** @internal */
   readonly seamcalls: Seamcalls;
-  /** @internal */
-  readonly engine: HostEngine;
   readonly faults: Faults;
   /** @internal */
   readonly vms = new Set<Vm>();
@@ -79,11 +77,8 @@ export class MockHost {
     this.tscKhz = kernel.tscKhz;
     this.faults = new Faults([...(profile.faults ?? []), ...(options.faults ?? [])]);
 
-    this.engine = new HostEngine(options.engine);
-    const boot = bootTdx(profile, {
-      ...(options.engine && { engine: this.engine.get }),
-      ...(options.onGuest && { onGuest: options.onGuest }),
-    });
+    const { onGuest } = options;
+    const boot = bootTdx(profile, { engine: engineOf(options.engine), ...(onGuest && { onGuest }) });
     this.maxPhyAddr = boot.maxPhyAddr;
     this.ept5Levels = boot.ept5Levels;
     this.packages = boot.packages;
@@ -108,7 +103,9 @@ export class MockHost {
 
   /** One user of this host less, a system or a VM: with the last one the engine goes. @internal */
   release(): void {
-    if (this.systems === 0 && this.vms.size === 0) this.engine.close();
+    if (this.systems > 0 || this.vms.size > 0) return;
+    // It rejects if the engine could not be made, which KVM_RUN has said.
+    this.tdx?.module.close().catch(() => {});
   }
 
   /** KVM_CHECK_EXTENSION on `/dev/kvm`. */

@@ -1,5 +1,6 @@
 import type { ExitReply, VcpuExit } from '../../../kvm/exits.js';
 import type { EnterHost, VpEnterResult } from '../../module/seamcall.js';
+import { NoEngine } from '../engine.js';
 import { Refusal } from '../refusal.js';
 import type { Td } from '../td.js';
 import type { TdVcpu } from '../td-vcpu.js';
@@ -13,6 +14,7 @@ import { SharedMemory } from './shared-memory.js';
 import { keepAlive, letOthersRun } from './turn.js';
 
 const NMI_VECTOR = 2;
+const NO_ENGINE = "KVM_RUN's checks passed, but the model has nothing that executes its guests";
 
 /** The KVM_RUN under way, as far as whoever serves it needs it. */
 export interface RunRequest {
@@ -102,9 +104,6 @@ export class TdRun {
     if (next !== 'enter') return this.#leave(next);
     if (signal.aborted) throw new Refusal('kvm.run.signal');
     step(() => this.vcpu.checkRun());
-    const noEngine = await this.td.host.engine.whyNone();
-    if (noEngine !== undefined) return { reason: 'unknown', exitReason: 0, detail: noEngine };
-
     this.#kick = new AbortController();
     const onAbort = () => this.kick();
     signal.addEventListener('abort', onAbort, { once: true });
@@ -116,6 +115,9 @@ export class TdRun {
         else next = await this.#enter(request, this.#kick.signal);
         if (next !== 'enter') return this.#leave(next);
       }
+    } catch (error) {
+      if (!(error instanceof NoEngine)) throw error;
+      return { reason: 'unknown', exitReason: 0, detail: `${NO_ENGINE}: ${error.message}` };
     } finally {
       signal.removeEventListener('abort', onAbort);
       this.#kick = undefined;
