@@ -2,7 +2,7 @@ import type { CpuidEntry } from '../../kvm/cpuid.js';
 import type { ExitReply, VcpuExit } from '../../kvm/exits.js';
 import type { KvmRegs, KvmSregs } from '../../kvm/vcpu.js';
 import { copyEntries, findCpuidEntry, MAX_CPUID_ENTRIES, maxPhyAddr } from './cpuid2.js';
-import { resetRegs, resetSregs } from './plain-registers.js';
+import { type PlainState, resetRegs, resetSregs, resetState } from './plain-registers.js';
 import { demand, Refusal } from './refusal.js';
 import type { Takes } from './run/handled.js';
 import { waitForInit } from './run/wait-for-init.js';
@@ -32,6 +32,7 @@ export class Vcpu {
   #released = false;
   #regs: KvmRegs = resetRegs();
   #sregs: KvmSregs;
+  readonly #state = resetState();
 
   constructor(
     readonly vm: Vm,
@@ -110,6 +111,18 @@ export class Vcpu {
   setSregs(sregs: KvmSregs): void {
     this.#plainRegisters('KVM_SET_SREGS', () => {
       this.#sregs = structuredClone(sregs);
+    });
+  }
+
+  /** KVM_GET_FPU, KVM_GET_XCRS, KVM_GET_VCPU_EVENTS: the bytes of their struct. */
+  getState(request: string, kind: keyof PlainState): Uint8Array {
+    return this.#plainRegisters(request, () => this.#state[kind].slice());
+  }
+
+  /** KVM_SET_FPU, KVM_SET_XCRS, KVM_SET_VCPU_EVENTS. */
+  setState(request: string, kind: keyof PlainState, bytes: Uint8Array): void {
+    this.#plainRegisters(request, () => {
+      this.#state[kind] = bytes.slice();
     });
   }
 

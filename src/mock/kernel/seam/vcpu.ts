@@ -7,7 +7,18 @@ import type { CpuidEntry } from '../../../kvm/cpuid.js';
 import { AbortError, KvmStateError } from '../../../kvm/errors.js';
 import type { ExitReply, VcpuExit } from '../../../kvm/exits.js';
 import { packRegs, packSregs, unpackRegs, unpackSregs } from '../../../kvm/registers.js';
-import type { KvmRegs, KvmSregs, KvmVcpu, RunOptions, TdxMemRegion, TdxVcpuOps } from '../../../kvm/vcpu.js';
+import type {
+  KvmFpu,
+  KvmRegs,
+  KvmSregs,
+  KvmVcpu,
+  KvmVcpuEvents,
+  KvmXcr,
+  RunOptions,
+  TdxMemRegion,
+  TdxVcpuOps,
+} from '../../../kvm/vcpu.js';
+import { packFpu, packVcpuEvents, packXcrs, unpackFpu, unpackVcpuEvents, unpackXcrs } from '../../../kvm/vcpu-state.js';
 import { Refusal } from '../refusal.js';
 import { type InitMemRegion, type TdxCmdData, tdxCmdData, type UserValue, userValue } from '../user.js';
 import type { Vcpu } from '../vcpu.js';
@@ -83,6 +94,35 @@ export class MockVcpu implements KvmVcpu {
   setSregs(sregs: KvmSregs): void {
     const checked = unpackSregs(packSregs(sregs));
     this.#issue('KVM_SET_SREGS', () => this.kernel.setSregs(checked));
+  }
+
+  getFpu(): KvmFpu {
+    return unpackFpu(this.#issue('KVM_GET_FPU', () => this.kernel.getState('KVM_GET_FPU', 'fpu')));
+  }
+
+  setFpu(fpu: KvmFpu): void {
+    const packed = packFpu(fpu);
+    this.#issue('KVM_SET_FPU', () => this.kernel.setState('KVM_SET_FPU', 'fpu', packed));
+  }
+
+  getXcrs(): KvmXcr[] {
+    return unpackXcrs(this.#issue('KVM_GET_XCRS', () => this.kernel.getState('KVM_GET_XCRS', 'xcrs')));
+  }
+
+  setXcrs(xcrs: readonly KvmXcr[]): void {
+    const packed = packXcrs(xcrs);
+    this.#issue('KVM_SET_XCRS', () => this.kernel.setState('KVM_SET_XCRS', 'xcrs', packed));
+  }
+
+  getVcpuEvents(): KvmVcpuEvents {
+    return unpackVcpuEvents(
+      this.#issue('KVM_GET_VCPU_EVENTS', () => this.kernel.getState('KVM_GET_VCPU_EVENTS', 'events')),
+    );
+  }
+
+  setVcpuEvents(events: KvmVcpuEvents): void {
+    const packed = packVcpuEvents(events);
+    this.#issue('KVM_SET_VCPU_EVENTS', () => this.kernel.setState('KVM_SET_VCPU_EVENTS', 'events', packed));
   }
 
   async run(options: RunOptions = {}): Promise<VcpuExit> {
