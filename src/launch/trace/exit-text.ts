@@ -66,6 +66,10 @@ export function exitText(exit: VcpuExit): ExitText {
     }
     case 'tdx':
       return { name: 'KVM_EXIT_TDX', facts: tdxFacts(exit) };
+    case 'x86-rdmsr':
+      return { name: 'KVM_EXIT_X86_RDMSR', facts: { msr: hex(exit.index) } };
+    case 'x86-wrmsr':
+      return { name: 'KVM_EXIT_X86_WRMSR', facts: { msr: hex(exit.index), value: hex(exit.data) } };
     case 'internal-error': {
       const { suberror, data } = exit;
       const facts: Facts = { suberror, data: data.map(hex).join(' ') };
@@ -110,6 +114,8 @@ export function replyFacts(reply: ExitReply): Facts {
   const facts: Facts = {};
   if (reply.data !== undefined) facts['data'] = bytesText(reply.data);
   if (reply.ret !== undefined) facts['ret'] = hex(reply.ret);
+  if (reply.msr?.error) facts['msr'] = '#GP';
+  if (reply.msr?.data !== undefined) facts['value'] = hex(reply.msr.data);
   for (const [name, value] of Object.entries(reply.tdVmCallInfo ?? {})) facts[name] = hex(value as bigint);
   return facts;
 }
