@@ -119,13 +119,48 @@ describe('TDG.VP.VMCALL<RDMSR> and <WRMSR>', () => {
 
   it('asks user space for those it refuses, once KVM_CAP_X86_USER_SPACE_MSR says so', async () => {
     const { vcpu, vm } = start(function* () {
-      expect((yield rdmsr(0x10)).r11).toBe(0n);
-      expect((yield wrmsr(0x10, 1n)).r10).toBe(0n);
+      expect(yield rdmsr(0x10)).toMatchObject({ r10: 0n, r11: 77n });
+      expect((yield wrmsr(0x10, 5n)).r10).toBe(0n);
+      expect((yield rdmsr(0x10)).r10).toBe(INVALID);
+      expect((yield wrmsr(0x10, 5n)).r10).toBe(INVALID);
     });
     vm.enableCap(188, [1n]);
-    expect(await vcpu.run()).toEqual({ reason: 'unknown', exitReason: 29 });
-    expect(await vcpu.run()).toEqual({ reason: 'unknown', exitReason: 30 });
-    expect(await vcpu.run()).toEqual(ended);
+    const read = { reason: 'x86-rdmsr', index: 0x10, why: 1 };
+    const write = { reason: 'x86-wrmsr', index: 0x10, why: 1, data: 5n };
+    expect(await vcpu.run()).toEqual(read);
+    expect(await vcpu.run({ reply: { msr: { error: false, data: 77n } } })).toEqual(write);
+    expect(await vcpu.run({ reply: { msr: { error: false } } })).toEqual(read);
+    expect(await vcpu.run()).toEqual(write);
+    await expect(vcpu.run({ reply: { ret: 0n } })).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
+    expect(await vcpu.run({ reply: { msr: { error: true } } })).toEqual(ended);
+    await expect(vcpu.run({ reply: { msr: { error: false } } })).rejects.toMatchObject({
+      message: 'reply.msr: the last exit was no access to an MSR',
+    });
+  });
+
+  it('refuses what a filter denies, with or without asking user space; registers of the x2APIC are not filtered', async () => {
+    const { vcpu, vm } = start(function* () {
+      expect((yield rdmsr(0x277)).r10).toBe(INVALID);
+      expect((yield wrmsr(0x277, 6n)).r10).toBe(0n);
+      expect((yield rdmsr(0xfe)).r10).toBe(INVALID);
+      expect((yield rdmsr(X2APIC.ID)).r11).toBe(0n);
+      yield out(0x80, 0);
+      expect(yield rdmsr(0x277)).toMatchObject({ r10: 0n, r11: 1n });
+    });
+    vm.setMsrFilter({
+      denyOthers: true,
+      ranges: [
+        { first: 0x277, last: 0x277, read: true, write: false, allow: false },
+        { first: 0x270, last: 0x27f, read: true, write: true, allow: true },
+      ],
+    });
+    expect(await vcpu.run()).toMatchObject({ reason: 'io' });
+    vm.enableCap(188, [4n]);
+    expect(await vcpu.run()).toEqual({ reason: 'x86-rdmsr', index: 0x277, why: 4 });
+    expect(await vcpu.run({ reply: { msr: { error: false, data: 1n } } })).toEqual(ended);
+    expect(() => vm.setMsrFilter({ denyOthers: true, ranges: [] })).toThrow(
+      expect.objectContaining({ code: 'EINVAL', rule: 'kvm.msr-filter' }),
+    );
   });
 
   it('the x2APIC ids of a vCPU come from its vcpu_id', async () => {
