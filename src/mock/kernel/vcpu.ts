@@ -165,6 +165,7 @@ export class Vcpu {
   release(): void {
     if (this.#released) return;
     this.#released = true;
+    this.td?.run.release();
     this.vm.drop();
   }
 }
