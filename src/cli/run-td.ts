@@ -14,8 +14,7 @@ export async function shownEngine(system: KvmSystem): Promise<EngineShown> {
   if (system.backend === 'native') return { name: 'processor', description: 'the processor, in KVM' };
   const { mockHostOf } = await import('../mock/index.js');
   try {
-    const { name, description } = await mockHostOf(system)!.engine.get();
-    return { name, description };
+    return await mockHostOf(system)!.engine();
   } catch (error) {
     return { name: 'none', description: (error as Error).message };
   }
