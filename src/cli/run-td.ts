@@ -10,15 +10,12 @@ export interface EngineShown {
   description: string;
 }
 
-export async function shownEngine(system: KvmSystem): Promise<EngineShown> {
+/** @returns undefined where nothing has been executed */
+export async function shownEngine(system: KvmSystem): Promise<EngineShown | undefined> {
   if (system.backend === 'native') return { name: 'processor', description: 'the processor, in KVM' };
   const { mockHostOf } = await import('../mock/index.js');
-  try {
-    const { name, description } = await mockHostOf(system)!.engine.get();
-    return { name, description };
-  } catch (error) {
-    return { name: 'none', description: (error as Error).message };
-  }
+  const engine = mockHostOf(system)?.guestEngine;
+  return engine && { name: engine.name, description: engine.description };
 }
 
 const MS_PER_SECOND = 1000;
@@ -64,9 +61,15 @@ export const wentWell = ({ how, exitCode, mrtd }: TdOutcome): boolean =>
   how === 'exit-port' && exitCode === 0 && mrtd?.matches !== false;
 
 /** How it ended, for people. */
-export function printOutcome(output: Output, outcome: TdOutcome, td: TrustDomain): void {
+export function printOutcome(
+  output: Output,
+  outcome: TdOutcome,
+  td: TrustDomain,
+  engine: EngineShown | undefined,
+): void {
   const { message, advice, mrtd, durationMs, vcpus, how } = outcome;
   const exits = vcpus.reduce((sum, vcpu) => sum + vcpu.exits, 0);
+  if (engine) output.note(`engine ${engine.name}: ${engine.description}`);
   output.note(`ended  ${message} (${durationMs.toFixed(0)} ms, ${exits} exits)`);
   if (advice) output.note(`       ${advice}.`);
   if (outcome.fatal && outcome.fatal.text === '') output.note('       It gave no text.');
@@ -81,7 +84,11 @@ export function printOutcome(output: Output, outcome: TdOutcome, td: TrustDomain
 }
 
 /** An outcome for scripts. */
-export function outcomeJson(outcome: TdOutcome, text: string, engine: EngineShown): Record<string, unknown> {
+export function outcomeJson(
+  outcome: TdOutcome,
+  text: string,
+  engine: EngineShown | undefined,
+): Record<string, unknown> {
   const { error, console, ...rest } = outcome;
   const { code } = (error ?? {}) as NodeJS.ErrnoException;
   return {
@@ -93,6 +100,6 @@ export function outcomeJson(outcome: TdOutcome, text: string, engine: EngineShow
       ...(lastExit && { lastExit: { ...lastExit, msAgo: Math.round(lastExit.msAgo) } }),
     })),
     console: { ...console, text },
-    engine,
+    ...(engine && { engine }),
   };
 }

@@ -149,7 +149,6 @@ async function run(
   { options, timeout, trace, signal, devices }: Launch,
   built: Record<string, unknown>,
 ): Promise<number> {
-  const engine = await shownEngine(system);
   const runOptions: TdRunOptions = {
     signal,
     ...(timeout !== undefined && { timeout }),
@@ -158,13 +157,12 @@ async function run(
   };
   if (options.json) {
     const { outcome, text } = await runQuietly(td, runOptions);
-    output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, engine) });
+    output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, await shownEngine(system)) });
     return wentWell(outcome) ? EXIT.done : EXIT.no;
   }
-  output.line(`engine ${engine.name}: ${engine.description}`);
   output.line();
   const outcome = await runOnTerminal(output, td, runOptions);
-  printOutcome(output, outcome, td);
+  printOutcome(output, outcome, td, await shownEngine(system));
   return wentWell(outcome) ? EXIT.done : EXIT.no;
 }
 
