@@ -71,6 +71,9 @@ export function internalError(exit: InternalErrorExit, { vcpu, td }: ExplainCont
         : 'The kernel log has the same number (TD vp_enter_ret)',
     };
   }
+  if (exit.detail !== undefined) {
+    return { ...end, message: `What executes vCPU ${vcpu} cannot go on: ${exit.detail}`, advice: ENGINE_LACKS };
+  }
   const numbers = exit.data.map(hex).join(', ');
   return {
     ...end,
@@ -79,6 +82,8 @@ export function internalError(exit: InternalErrorExit, { vcpu, td }: ExplainCont
   };
 }
 
+const ENGINE_LACKS =
+  'No real TD would end here: the model lacks this instruction. The other engine may have it (tdxctl launch --engine, openKvm({ engine }))';
 const UNEXPECTED_EXIT_REASON = 4;
 /** KVM_INTERNAL_ERROR_* of include/uapi/linux/kvm.h. */
 const SUBERRORS: Readonly<Record<number, string>> = {
