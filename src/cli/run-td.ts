@@ -10,12 +10,15 @@ export interface EngineShown {
   description: string;
 }
 
-/** @returns undefined where nothing has been executed */
+/** @returns undefined where nothing can: the run will say why */
 export async function shownEngine(system: KvmSystem): Promise<EngineShown | undefined> {
   if (system.backend === 'native') return { name: 'processor', description: 'the processor, in KVM' };
   const { mockHostOf } = await import('../mock/index.js');
-  const engine = mockHostOf(system)?.guestEngine;
-  return engine && { name: engine.name, description: engine.description };
+  try {
+    return await mockHostOf(system)?.engine();
+  } catch {
+    return undefined;
+  }
 }
 
 const MS_PER_SECOND = 1000;
@@ -61,15 +64,9 @@ export const wentWell = ({ how, exitCode, mrtd }: TdOutcome): boolean =>
   how === 'exit-port' && exitCode === 0 && mrtd?.matches !== false;
 
 /** How it ended, for people. */
-export function printOutcome(
-  output: Output,
-  outcome: TdOutcome,
-  td: TrustDomain,
-  engine: EngineShown | undefined,
-): void {
+export function printOutcome(output: Output, outcome: TdOutcome, td: TrustDomain): void {
   const { message, advice, mrtd, durationMs, vcpus, how } = outcome;
   const exits = vcpus.reduce((sum, vcpu) => sum + vcpu.exits, 0);
-  if (engine) output.note(`engine ${engine.name}: ${engine.description}`);
   output.note(`ended  ${message} (${durationMs.toFixed(0)} ms, ${exits} exits)`);
   if (advice) output.note(`       ${advice}.`);
   if (outcome.fatal && outcome.fatal.text === '') output.note('       It gave no text.');

@@ -149,6 +149,7 @@ async function run(
   { options, timeout, trace, signal, devices }: Launch,
   built: Record<string, unknown>,
 ): Promise<number> {
+  const engine = await shownEngine(system);
   const runOptions: TdRunOptions = {
     signal,
     ...(timeout !== undefined && { timeout }),
@@ -157,12 +158,13 @@ async function run(
   };
   if (options.json) {
     const { outcome, text } = await runQuietly(td, runOptions);
-    output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, await shownEngine(system)) });
+    output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, engine) });
     return wentWell(outcome) ? EXIT.done : EXIT.no;
   }
+  if (engine) output.note(`engine ${engine.name}: ${engine.description}`);
   output.line();
   const outcome = await runOnTerminal(output, td, runOptions);
-  printOutcome(output, outcome, td, await shownEngine(system));
+  printOutcome(output, outcome, td);
   return wentWell(outcome) ? EXIT.done : EXIT.no;
 }
 

@@ -23,15 +23,14 @@ const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 const TRIPLE_FAULT_IN_TD =
   'The guest met an exception that it has no handler for, and none for that. In a TD the first one mostly is #VE (vector 20): CPUID, IN, OUT, ' +
-  'HLT and RDMSR cause it, so load an IDT with a #VE handler before them or use TDG.VP.VMCALL instead; or #GP: TDCALL works in 64-bit mode at CPL 0 only';
+  'HLT and RDMSR cause it, so load an IDT with a #VE handler before them or use TDG.VP.VMCALL instead; or #GP: TDCALL works in 64-bit mode at CPL 0 only. A trace shows what it did before (tdxctl launch --trace)';
 const TRIPLE_FAULT = 'The guest met an exception that it has no handler for, and none for that: look at its IDT';
-const FIRMWARE_HINT = 'tdxctl launch --trace shows what it did before';
 
 export const tripleFault = ({ vcpu, td }: ExplainContext): End => ({
   how: 'triple-fault',
   vcpu,
   message: `vCPU ${vcpu} had a triple fault`,
-  advice: td ? `${TRIPLE_FAULT_IN_TD}; ${FIRMWARE_HINT}` : TRIPLE_FAULT,
+  advice: td ? TRIPLE_FAULT_IN_TD : TRIPLE_FAULT,
   exit: { reason: 'shutdown' },
 });
 

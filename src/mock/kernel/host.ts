@@ -60,8 +60,6 @@ export class MockHost {
   /** @internal */
   readonly seamcalls: Seamcalls;
   readonly faults: Faults;
-  /** What executes the guests of this host, from the first that was entered. */
-  guestEngine: Pick<GuestEngine, 'name' | 'description'> | undefined;
   /** @internal */
   readonly vms = new Set<Vm>();
   /** Open systems. @internal */
@@ -80,10 +78,7 @@ export class MockHost {
     this.faults = new Faults([...(profile.faults ?? []), ...(options.faults ?? [])]);
 
     const { onGuest } = options;
-    const engine = engineOf(options.engine, (made) => {
-      this.guestEngine = made;
-    });
-    const boot = bootTdx(profile, { engine, ...(onGuest && { onGuest }) });
+    const boot = bootTdx(profile, { engine: engineOf(options.engine), ...(onGuest && { onGuest }) });
     this.maxPhyAddr = boot.maxPhyAddr;
     this.ept5Levels = boot.ept5Levels;
     this.packages = boot.packages;
