@@ -62,7 +62,7 @@ export function eptViolation(guest: Guest, event: EptViolation): GuestExit | und
   if (delivering) cpu.inject(delivering.vector, delivering.errorCode);
   if (memory.isShared(gpa)) {
     // The processor itself delivers this #VE, but not while one waits or an event is being delivered.
-    if (vcpu.veInfo || delivering || realMode) return eptViolationExit(gpa, qualification);
+    if (!memory.isMmio(gpa) || vcpu.veInfo || delivering || realMode) return eptViolationExit(gpa, qualification);
     ve('module.ept.shared-ve');
     return undefined;
   }

@@ -89,6 +89,11 @@ export class GuestTd implements GuestSpace {
     return this.#hosts.at(-1)?.writeShared(gpa, bytes) ?? false;
   }
 
+  /** Whether the shared EPT turns an access into a #VE. `gpa` as the guest has it. */
+  isMmio(gpa: number): boolean {
+    return this.#hosts.at(-1)?.isMmio?.(gpa - this.sharedBit) ?? true;
+  }
+
   cpuid(cpu: EngineVcpu, leaf: number, subleaf: number): readonly [number, number, number, number] | undefined {
     const vcpu = this.#vcpus.get(cpu);
     if (!vcpu) return undefined;

@@ -121,6 +121,11 @@ export interface EnterHost {
   readShared(gpa: number, length: number): Uint8Array | undefined;
   /** False where no memory is. */
   writeShared(gpa: number, bytes: Uint8Array): boolean;
+  /**
+   * Of a GPA without its SHARED bit that has no memory: true where the shared EPT turns accesses into #VE, false where it
+   * has no entry, so that the VCPU leaves with an EPT violation. Left out: always true.
+   */
+  isMmio?(gpa: number): boolean;
 }
 
 /** A TDX module that has been initialised on its platform and takes SEAMCALLs. */
