@@ -96,6 +96,36 @@ export interface KvmSregs {
   interruptBitmap: readonly [bigint, bigint, bigint, bigint];
 }
 
+/** `struct kvm_fpu`: x87 and SSE state. */
+export interface KvmFpu {
+  /** R0 to R7, 16 bytes each. */
+  fpr: Uint8Array;
+  fcw: number;
+  fsw: number;
+  /** In the abridged form of FXSAVE: a set bit is a register in use. */
+  ftwx: number;
+  lastOpcode: number;
+  lastIp: bigint;
+  lastDp: bigint;
+  /** XMM0 to XMM15, 16 bytes each. */
+  xmm: Uint8Array;
+  mxcsr: number;
+}
+
+/** `struct kvm_xcr`. */
+export interface KvmXcr {
+  xcr: number;
+  value: bigint;
+}
+
+/** `struct kvm_vcpu_events`, without SIPI, SMI and payloads. 0 and 1 stand for false and true. */
+export interface KvmVcpuEvents {
+  exception: { injected: number; nr: number; hasErrorCode: number; pending: number; errorCode: number };
+  interrupt: { injected: number; nr: number; soft: number; shadow: number };
+  nmi: { injected: number; pending: number; masked: number };
+  flags: number;
+}
+
 /** Port accesses that the vCPU's thread answers itself, without crossing to JavaScript. */
 export interface PortAnswer {
   /** First and last port of the range, 0 to 0xffff. */
@@ -117,6 +147,11 @@ export interface RunOptions {
   signal?: AbortSignal;
   /** Port ranges answered on the vCPU's thread during this run. */
   ports?: readonly PortAnswer[];
+  /**
+   * Enters KVM with immediate_exit: what the last exit had begun is completed, nothing further is executed. Ends with an
+   * `intr` exit, or with the next exit of the same instruction.
+   */
+  completeOnly?: boolean;
 }
 
 /** One vCPU descriptor and its thread. */
@@ -138,6 +173,18 @@ export interface KvmVcpu extends Disposable {
   getSregs(): KvmSregs;
   /** KVM_SET_SREGS, plain VMs only. */
   setSregs(sregs: KvmSregs): void;
+  /** KVM_GET_FPU, plain VMs only. */
+  getFpu(): KvmFpu;
+  /** KVM_SET_FPU, plain VMs only. */
+  setFpu(fpu: KvmFpu): void;
+  /** KVM_GET_XCRS, plain VMs only. */
+  getXcrs(): KvmXcr[];
+  /** KVM_SET_XCRS, plain VMs only. */
+  setXcrs(xcrs: readonly KvmXcr[]): void;
+  /** KVM_GET_VCPU_EVENTS, plain VMs only. */
+  getVcpuEvents(): KvmVcpuEvents;
+  /** KVM_SET_VCPU_EVENTS, plain VMs only. */
+  setVcpuEvents(events: KvmVcpuEvents): void;
   /** KVM_RUN on the vCPU's own thread until an exit that `ports` does not answer. */
   run(options?: RunOptions): Promise<VcpuExit>;
   /** Bytes gathered from port writes since the last call, oldest first. */

@@ -1,11 +1,20 @@
 import { integer, u32, u64 } from '../../../kvm/check.js';
 import { initVmParams } from '../../../kvm/check-init-vm.js';
 import { type CheckedSlot, enableCapArguments, memorySlot } from '../../../kvm/check-memory.js';
+import { packMsrFilter } from '../../../kvm/check-msr-filter.js';
 import { KVM_TDX } from '../../../kvm/constants.js';
 import { KvmError, KvmStateError } from '../../../kvm/errors.js';
 import type { GuestMemfd } from '../../../kvm/memory.js';
 import type { KvmVcpu } from '../../../kvm/vcpu.js';
-import type { KvmVm, MemoryRegion, MemoryRegion2, TdxCapabilities, TdxInitVm, TdxVmOps } from '../../../kvm/vm.js';
+import type {
+  KvmVm,
+  MemoryRegion,
+  MemoryRegion2,
+  MsrFilter,
+  TdxCapabilities,
+  TdxInitVm,
+  TdxVmOps,
+} from '../../../kvm/vm.js';
 import type { UserMemoryRegion } from '../memslots.js';
 import { type TdxCmdData, tdxCmdData, userValue } from '../user.js';
 import type { Vm } from '../vm.js';
@@ -143,6 +152,12 @@ export class MockVm implements KvmVm {
   setIdentityMapAddr(gpa: bigint): void {
     u64('gpa', gpa);
     this.#issue('KVM_SET_IDENTITY_MAP_ADDR', () => this.kernel.setIdentityMapAddr(() => gpa));
+  }
+
+  /** The filter is checked and taken; the model's guests do not come to an MSR of KVM's. */
+  setMsrFilter(filter: MsrFilter): void {
+    packMsrFilter(filter);
+    this.#issue('KVM_X86_SET_MSR_FILTER', () => this.kernel.checkAlive());
   }
 
   close(): void {
