@@ -104,17 +104,6 @@ export class MockHost {
     );
   }
 
-  /**
-   * What executes the guests of this host, and why that; opened by the first to ask.
-   * @throws Error if it cannot be had, with what to do.
-   */
-  async engine(): Promise<{ name: string; description: string }> {
-    const engine = await this.tdx?.module.engine();
-    if (!engine) throw new Error('nothing executes guests here: this host has no TDX, or was made without an engine');
-    const { name, description } = engine;
-    return { name, description };
-  }
-
   /** One user of this host less, a system or a VM: with the last one the engine goes. @internal */
   release(): void {
     if (this.systems > 0 || this.vms.size > 0) return;
