@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { describeOnTdx } from './backends.js';
+import { describeOnRunningTds } from './backends.js';
 import { inp, NO_MEMORY, out, R15_FROM_R11, SPIN, TOUCH_NO_MEMORY, tinyTd, UD2, vmcall } from './tiny-td.js';
 
 const PORT = 0x50;
@@ -12,7 +12,7 @@ const write = (port: number, value: number) => ({
   data: Uint8Array.of(value),
 });
 
-describeOnTdx('what the KVM selftests ask of a TD', (use) => {
+describeOnRunningTds('what the KVM selftests ask of a TD', (use) => {
   it('life cycle: it is built, runs, and says so', async () => {
     const { vm, vcpus } = tinyTd(use(), [...out(PORT, 0), ...SPIN]);
     expect(await vcpus[0]!.run()).toEqual(write(PORT, 0));
@@ -38,7 +38,7 @@ describeOnTdx('what the KVM selftests ask of a TD', (use) => {
   });
 });
 
-describeOnTdx('a running TD', (use) => {
+describeOnRunningTds('a running TD', (use) => {
   it('that faults without a handler is KVM_EXIT_SHUTDOWN', async () => {
     expect(await tinyTd(use(), UD2).vcpus[0]!.run()).toEqual({ reason: 'shutdown' });
   });
