@@ -3,6 +3,8 @@ import type { Guest } from './guest-context.js';
 import { asyncExit, type GuestExit } from './guest-exit.js';
 import { injectException, injectVe } from './guest-ve.js';
 import { PAGE_4K } from './pamt.js';
+import { architecturalEntry, type SeptWalk } from './sept.js';
+import { isLeafState, SEPT } from './sept-state.js';
 import type { Td } from './td.js';
 import { EPT_QUALIFICATION, EXIT_REASON, EXTENDED_QUALIFICATION, VECTOR } from './vmx.js';
 
@@ -35,6 +37,14 @@ export const eptViolationExit = (
     extended,
     gpa: BigInt(gpa - (gpa % PAGE_4K)),
   });
+
+/** The same, with the level that a TDCALL asked for and where the walk ended (td_other_exits.c async_tdexit_ept_violation). */
+export function walkViolationExit({ entry, level }: SeptWalk, gpa: number, requested: number, type: bigint): GuestExit {
+  const state = entry?.state ?? SEPT.FREE;
+  const info = requested | (level << 3) | (state << 6) | (isLeafState(state) ? 1 << 14 : 0);
+  const permissions = (architecturalEntry(entry) & 7n) << 3n;
+  return eptViolationExit(gpa, EPT_QUALIFICATION.WRITE | permissions, type | (BigInt(info) << 32n));
+}
 
 /**
  * An access to memory that is not mapped (td_ept_violation.c): #PF, #VE or a TD exit. Undefined: the guest goes on, with an
