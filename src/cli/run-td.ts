@@ -10,13 +10,14 @@ export interface EngineShown {
   description: string;
 }
 
-export async function shownEngine(system: KvmSystem): Promise<EngineShown> {
+/** @returns undefined where nothing can: the run will say why */
+export async function shownEngine(system: KvmSystem): Promise<EngineShown | undefined> {
   if (system.backend === 'native') return { name: 'processor', description: 'the processor, in KVM' };
   const { mockHostOf } = await import('../mock/index.js');
   try {
-    return await mockHostOf(system)!.engine();
-  } catch (error) {
-    return { name: 'none', description: (error as Error).message };
+    return await mockHostOf(system)?.engine.get();
+  } catch {
+    return undefined;
   }
 }
 
@@ -80,7 +81,11 @@ export function printOutcome(output: Output, outcome: TdOutcome, td: TrustDomain
 }
 
 /** An outcome for scripts. */
-export function outcomeJson(outcome: TdOutcome, text: string, engine: EngineShown): Record<string, unknown> {
+export function outcomeJson(
+  outcome: TdOutcome,
+  text: string,
+  engine: EngineShown | undefined,
+): Record<string, unknown> {
   const { error, console, ...rest } = outcome;
   const { code } = (error ?? {}) as NodeJS.ErrnoException;
   return {
@@ -92,6 +97,6 @@ export function outcomeJson(outcome: TdOutcome, text: string, engine: EngineShow
       ...(lastExit && { lastExit: { ...lastExit, msAgo: Math.round(lastExit.msAgo) } }),
     })),
     console: { ...console, text },
-    engine,
+    ...(engine && { engine }),
   };
 }

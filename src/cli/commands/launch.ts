@@ -161,7 +161,7 @@ async function run(
     output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, engine) });
     return wentWell(outcome) ? EXIT.done : EXIT.no;
   }
-  output.line(`engine ${engine.name}: ${engine.description}`);
+  if (engine) output.note(`engine ${engine.name}: ${engine.description}`);
   output.line();
   const outcome = await runOnTerminal(output, td, runOptions);
   printOutcome(output, outcome, td);

@@ -71,8 +71,10 @@ export function exitText(exit: VcpuExit): ExitText {
     case 'x86-wrmsr':
       return { name: 'KVM_EXIT_X86_WRMSR', facts: { msr: hex(exit.index), value: hex(exit.data) } };
     case 'internal-error': {
-      const { suberror, data } = exit;
-      const facts: Facts = { suberror, data: data.map(hex).join(' ') };
+      const { suberror, data, detail } = exit;
+      const facts: Facts = { suberror };
+      if (data.length > 0) facts['data'] = data.map(hex).join(' ');
+      if (detail !== undefined) facts['detail'] = detail;
       const status = suberror === 4 && data[0] !== undefined ? decodeTdxStatus(data[0]) : undefined;
       if (status && status.name !== 'unknown' && status.error) facts['status'] = status.text;
       return { name: 'KVM_EXIT_INTERNAL_ERROR', facts };

@@ -59,6 +59,7 @@ export function seamcallFacts(leaf: number, args: SeamcallArgs): Facts {
 
 /** `TDX_SUCCESS`, or with TDH.VP.ENTER's exit reason: `TDX_SUCCESS, TDCALL (77)`. */
 export function seamcallStatus(leaf: number, { status }: Pick<SeamcallResult, 'status'>): string {
+  if (status === 0n) return 'TDX_SUCCESS';
   if (leaf !== TDH.VP_ENTER || status & ERROR) return decodeTdxStatus(status).text;
   const { name } = decodeTdxStatus(status & ~0xffff_ffffn);
   return `${name}, ${exitReasonText(Number(status & 0xffff_ffffn))}`;

@@ -124,5 +124,6 @@ export interface GuestEngine {
   /** For outputs: which engine, why this one, how it sees TDCALL. */
   readonly description: string;
   openTd(space: GuestSpace): EngineTd;
+  /** Safe to call twice. */
   close(): void;
 }

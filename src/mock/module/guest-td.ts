@@ -7,7 +7,7 @@ import type { ModuleState } from './module-state.js';
 import { PAGE_4K, type Pamt } from './pamt.js';
 import type { EnterHost } from './seamcall.js';
 import type { SeptWalk } from './sept.js';
-import { mappedLeaves, startOf } from './sept-leaves.js';
+import { mappedLeaves, spanOf, startOf } from './sept-leaves.js';
 import { isBlocked, SEPT } from './sept-state.js';
 import type { Td, Vcpu } from './td.js';
 
@@ -36,6 +36,12 @@ export class GuestTd implements GuestSpace {
     this.privateBits = privateGpaBits(facts.features, td);
     this.sharedBit = 2 ** (gpaWidth(td) - 1);
     this.#engine = engine.openTd(this);
+    // Pages that were added before the first entry; an engine may need to know them before the guest touches them.
+    for (const [i, entry] of td.septRoot.entries()) {
+      for (const { gpa, size } of mappedLeaves(entry, td.rootLevel, i * spanOf(td.rootLevel))) {
+        this.#engine.pagesMapped(gpa, size);
+      }
+    }
   }
 
   /** The processor of `vcpu`, made at its first entry. */

@@ -29,6 +29,7 @@ const LAST_BASIC = 0x24;
 const FIRST_EXTENDED = 0x8000_0000;
 const LAST_EXTENDED = 0x8000_0008;
 const ADDRESS_WIDTHS = 0x8000_0008;
+const XSTATE = 13;
 
 const leaves = [
   ...Array.from({ length: LAST_BASIC + 1 }, (_, i) => i),
@@ -53,7 +54,19 @@ export function cpuidTable(ask: Ask, host: readonly CpuidEntry[], addressBits: n
       table.push({ function: leaf, index, flags, eax, ebx, ecx, edx });
     }
   }
-  return table.map((entry) => (entry.function === ADDRESS_WIDTHS ? withAddressBits(entry, addressBits) : entry));
+  return table.map((entry) => {
+    if (entry.function === ADDRESS_WIDTHS) return withAddressBits(entry, addressBits);
+    return entry.function === XSTATE ? withinHost(entry, host) : entry;
+  });
+}
+
+/** KVM refuses state components that this process has no permission for (EPERM), and this host may lack others. */
+function withinHost(entry: CpuidEntry, host: readonly CpuidEntry[]): CpuidEntry {
+  const [eax, , ecx, edx] = ofHost(host, XSTATE, entry.index) ?? [0, 0, 0, 0];
+  if (entry.index === 0) return { ...entry, eax: (entry.eax & eax) >>> 0, edx: (entry.edx & edx) >>> 0 };
+  if (entry.index === 1)
+    return { ...entry, eax: (entry.eax & eax) >>> 0, ecx: (entry.ecx & ecx) >>> 0, edx: (entry.edx & edx) >>> 0 };
+  return entry;
 }
 
 function ofHost(host: readonly CpuidEntry[], leaf: number, index: number): Values | undefined {

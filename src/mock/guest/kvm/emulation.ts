@@ -22,7 +22,7 @@ const TRAPPED: Readonly<Record<string, TrappedInstruction>> = {
   Vmcall: 'vmcall',
 };
 
-export async function emulationFailed(vcpu: KvmEngineVcpu): Promise<Answer> {
+export function emulationFailed(vcpu: KvmEngineVcpu): Answer {
   vcpu.pull();
   const { state, td } = vcpu;
   const fetched = fetchCode(vcpu);
@@ -35,7 +35,7 @@ export async function emulationFailed(vcpu: KvmEngineVcpu): Promise<Answer> {
   if (insn.name === 'Tdcall') return { event: { kind: 'tdcall', length: insn.length } };
   const name = TRAPPED[insn.name];
   if (name !== undefined) return { event: { kind: 'instruction', name, length: insn.length } };
-  const event = await stepInSoftware(vcpu);
+  const event = stepInSoftware(vcpu);
   if (event !== undefined) return { event };
   vcpu.push();
   return {};

@@ -28,7 +28,7 @@ export async function handleExit(vcpu: KvmEngineVcpu, exit: VcpuExit): Promise<A
     case 'x86-wrmsr':
       return await msr(vcpu, exit);
     case 'internal-error':
-      if (exit.suberror === 1) return await emulationFailed(vcpu);
+      if (exit.suberror === 1) return emulationFailed(vcpu);
       return stuck(vcpu, `KVM gave up: KVM_EXIT_INTERNAL_ERROR, suberror ${exit.suberror}, ${exit.data.join(' ')}`);
     case 'intr':
       return go;
