@@ -1,4 +1,5 @@
 import { CONFIG_RULES } from './config.js';
+import { CONTROL_REGISTER_RULES } from './control-registers.js';
 import { GUEST_RULES } from './guest.js';
 import { INIT_VM_RULES, TRAP_RULES } from './init-vm.js';
 import { KVM_RULES } from './kvm.js';
@@ -9,6 +10,7 @@ import { SYS_INIT_RULES } from './sys-init.js';
 export type { Rule } from './rule.js';
 export {
   CONFIG_RULES,
+  CONTROL_REGISTER_RULES,
   GUEST_RULES,
   INIT_VM_RULES,
   KVM_RULES,
@@ -21,6 +23,7 @@ export {
 /** Every rule that the validator enforces or the model obeys, by id. */
 export const RULES = {
   ...CONFIG_RULES,
+  ...CONTROL_REGISTER_RULES,
   ...GUEST_RULES,
   ...INIT_VM_RULES,
   ...KVM_RULES,
