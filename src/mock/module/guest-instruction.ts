@@ -1,6 +1,6 @@
 import type { GuestEvent, TrappedInstruction } from '../guest/engine.js';
 import { advance } from './advance.js';
-import { cpuid } from './cpuid.js';
+import { asksForVe, cpuid } from './cpuid.js';
 import { GPR, joined } from './gpr.js';
 import type { GuestRuleId } from './guest-call.js';
 import type { Guest } from './guest-context.js';
@@ -50,14 +50,14 @@ export function instruction(guest: Guest, name: TrappedInstruction, length: numb
 }
 
 function executeCpuid(guest: Guest, length: number): undefined {
-  const { cpu, vcpu } = guest;
+  const { cpu, vcpu, state } = guest;
   const { gprs, mode } = cpu;
   const ve = (rule: GuestRuleId): undefined =>
     injectVe(guest, rule, { exitReason: EXIT_REASON.CPUID, instructionLength: length });
-  if (mode.cpl === 0 ? vcpu.cpuidVe.supervisor : vcpu.cpuidVe.user) return ve('module.cpuid.asked-for-ve');
   const leaf = Number(BigInt.asUintN(32, gprs[GPR.RAX]!));
   const subleaf = Number(BigInt.asUintN(32, gprs[GPR.RCX]!));
-  const { cr4, longMode } = mode;
+  const { cpl, cr4, longMode } = mode;
+  if (asksForVe(vcpu, state.facts, cpl, leaf, subleaf)) return ve('module.cpuid.asked-for-ve');
   const tsxCpuidClear = (((vcpu.msrs.get(MSR_TSX_CTRL) ?? 0n) >> 1n) & 1n) === 1n;
   const result = cpuid(guest, { cr4, longMode, tsxCpuidClear }, leaf, subleaf);
   if ('vector' in result) return ve(result.rule);
@@ -84,7 +84,7 @@ function executeXsetbv(guest: Guest, length: number): undefined {
 /** Counters belong to TDs with ATTRIBUTES.PERFMON (td_other_exits.c td_rdpmc_exit); this model's always stand at 0. */
 function executeRdpmc(guest: Guest, length: number): undefined {
   const { cpu, td } = guest;
-  if (!hasFeature(td.configuration!, 'perfmon')) return injectGp(guest, 'module.instruction.rdpmc');
+  if (!hasFeature(td, 'perfmon')) return injectGp(guest, 'module.instruction.rdpmc');
   cpu.gprs[GPR.RAX] = 0n;
   cpu.gprs[GPR.RDX] = 0n;
   advance(guest, length);
@@ -93,7 +93,7 @@ function executeRdpmc(guest: Guest, length: number): undefined {
 /** Native where CPUID has the instructions, and then nothing is waited for; #VE up to 1.5.01, #UD since. */
 function executeMonitor(guest: Guest, name: 'monitor' | 'mwait', length: number): undefined {
   const { td, state } = guest;
-  if (hasFeature(td.configuration!, 'monitor')) return advance(guest, length);
+  if (hasFeature(td, 'monitor')) return advance(guest, length);
   if (state.facts.features.vpInitVersion > 0) return injectUd(guest, 'module.instruction.monitor');
   injectVe(guest, 'module.instruction.ve', { exitReason: VE_REASON[name]!, instructionLength: length });
 }
