@@ -155,6 +155,7 @@ export class Vcpu {
     const { step } = this.vm.host.faults.begin('KVM_RUN');
     if (!this.runnable) return waitForInit(signal);
     if (!this.td) {
+      if (signal.aborted) throw new Refusal('kvm.run.signal');
       this.hasRun = true;
       return { reason: 'unknown', exitReason: 0, detail: PLAIN_VM };
     }
@@ -165,6 +166,7 @@ export class Vcpu {
   release(): void {
     if (this.#released) return;
     this.#released = true;
+    this.td?.run.release();
     this.vm.drop();
   }
 }

@@ -34,6 +34,7 @@ const RESUMABLE = new Set([4, 11]);
 
 const EINTR = 4;
 const EAGAIN = 11;
+const IMMEDIATE_EXIT = AbortSignal.abort();
 
 /** A vCPU of a modelled host. */
 export class MockVcpu implements KvmVcpu {
@@ -125,7 +126,7 @@ export class MockVcpu implements KvmVcpu {
   }
 
   async run(options: RunOptions = {}): Promise<VcpuExit> {
-    const { signal, reply, ports } = runOptions(options);
+    const { signal, reply, ports, completeOnly } = runOptions(options);
     this.#demandIdle();
     if (signal?.aborted) throw new AbortError(signal.reason);
     checkReply(reply, this.kernel.takes);
@@ -134,7 +135,7 @@ export class MockVcpu implements KvmVcpu {
     const onAbort = () => interrupt.abort();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      return await this.#runUntilExit(reply, interrupt.signal, ports);
+      return await this.#runUntilExit(reply, completeOnly ? IMMEDIATE_EXIT : interrupt.signal, ports);
     } catch (refusal) {
       if (this.#closed) throw new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`);
       if (!(refusal instanceof Refusal)) throw refusal;
