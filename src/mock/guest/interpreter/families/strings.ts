@@ -7,8 +7,8 @@ import { segmented } from '../places.js';
 import { compare, compare64 } from './arithmetic.js';
 import type { Family, Translate } from './family.js';
 
-/** Elements after which a repeated instruction lets others run; it goes on when it is executed again. */
-const ELEMENTS_AT_ONCE = 4096;
+/** Elements that count as one instruction, so that a long repetition lets others run; it goes on when it is executed again. */
+const ELEMENTS_AT_ONCE = 64;
 
 type StringOperand = Extract<Operand, { kind: 'string' }>;
 
@@ -137,14 +137,20 @@ export function string(action: string, size: number): Translate {
     const goOn = insn.repne ? 0 : ZF;
     return (m) => {
       const again = m.next - insn.length;
-      for (let done = 0; counter(m, bits) !== 0; done++) {
-        if (done === ELEMENTS_AT_ONCE) {
-          m.next = again;
-          return;
+      const { flags } = m.state;
+      try {
+        for (let done = 0; counter(m, bits) !== 0; done++) {
+          if (done === ELEMENTS_AT_ONCE) {
+            m.next = again;
+            return;
+          }
+          step(m);
+          countDown(m, bits);
+          if (compares && (m.state.flags & ZF) !== goOn) return;
         }
-        step(m);
-        countDown(m, bits);
-        if (compares && (m.state.flags & ZF) !== goOn) return;
+      } catch (error) {
+        m.state.flags = flags; // SDM volume 2, REP: a fault finds the flags as they were before the instruction
+        throw error;
       }
     };
   };
