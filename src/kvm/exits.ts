@@ -82,6 +82,8 @@ export interface InternalErrorExit {
   /** 1 emulation failed, 4 unexpected exit reason, ... */
   suberror: number;
   data: readonly bigint[];
+  /** Said by the model when what executes its guests cannot go on. */
+  detail?: string;
 }
 
 export interface FailEntryExit {

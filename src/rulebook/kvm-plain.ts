@@ -44,11 +44,29 @@ export const KVM_PLAIN_RULES = rules({
     what: 'The descriptor can be mapped, or its pages be allocated',
     fix: 'Map vCPUs, punch holes in guest_memfds',
   },
+  'kvm.guest-memfd.allocate': {
+    source: 'guest_memfd.c kvm_gmem_allocate: i_size_read',
+    errno: 'EINVAL',
+    what: 'Pages are allocated within the size of the guest_memfd',
+    fix: 'Allocate up to its size, or create it larger',
+  },
   'kvm.fallocate.mode': {
     source: 'guest_memfd.c kvm_gmem_fallocate: KEEP_SIZE, PUNCH_HOLE; fs/open.c vfs_fallocate',
     errno: 'EOPNOTSUPP',
     what: 'fallocate() of a guest_memfd is told FALLOC_FL_KEEP_SIZE, with FALLOC_FL_PUNCH_HOLE or without',
     fix: 'Pass FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE',
+  },
+  'kvm.run.sync-regs': {
+    source: 'x86.c kvm_arch_vcpu_ioctl_run: kvm_sync_valid_fields',
+    errno: 'EINVAL',
+    what: 'kvm_valid_regs and kvm_dirty_regs of kvm_run are 0: the registers of a TD cannot be synchronised',
+    fix: 'Look at KVM_CHECK_EXTENSION(KVM_CAP_SYNC_REGS) on the VM, and leave the fields 0',
+  },
+  'kvm.run.memory-fault': {
+    source: 'mmu/mmu.c kvm_mmu_prepare_memory_fault_exit, kvm_faultin_pfn',
+    errno: 'EFAULT',
+    what: 'The guest finds memory where it looks for it, private or shared as its memory attributes say',
+    fix: 'Read kvm_run.memory_fault: convert the page or end the guest',
   },
   'kvm.cpuid.nent': {
     source: 'cpuid.c kvm_dev_ioctl_get_cpuid, kvm_vcpu_ioctl_get_cpuid2',

@@ -108,6 +108,10 @@ class VectorTask implements Task {
       return (seed + 7 * n + Math.floor(n / 256)) & 255;
     });
   }
+
+  // No guest of a vector touches shared memory.
+  readUser = () => undefined;
+  writeUser = () => false;
 }
 
 /** Drives the model through the steps of one case on a fresh host: bytes in, bytes out. */

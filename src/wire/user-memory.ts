@@ -7,6 +7,8 @@ const USER_END = (1n << 47n) - 4096n;
 export interface UserMemory {
   /** copy_from_user(). */
   read(address: bigint, length: number): Uint8Array;
+  /** As read(), and of what was written as far as it is known. */
+  peek(address: bigint, length: number): Uint8Array;
   /** copy_to_user(): what is mapped is written before the rest fails. */
   write(address: bigint, data: Uint8Array): void;
 }
@@ -48,6 +50,16 @@ export class PieceMemory implements UserMemory {
     return data;
   }
 
+  /** What the caller will find, also where only a write has been. @throws Refusal where nobody knows. */
+  peek(address: bigint, length: number): Uint8Array {
+    const within = (write: Write) =>
+      write.address <= address && address + BigInt(length) <= write.address + BigInt(write.bytes.length);
+    const write = this.writes.findLast(within);
+    if (!write) return this.read(address, length);
+    const at = Number(address - write.address);
+    return write.bytes.slice(at, at + length);
+  }
+
   write(address: bigint, data: Uint8Array): void {
     if (address + BigInt(data.length) > USER_END) efault();
     let at = 0;
@@ -61,7 +73,7 @@ export class PieceMemory implements UserMemory {
       if (piece && 'bytes' in piece) piece.bytes.set(data.subarray(at, at + length), Number(from - piece.address));
       at += length;
     }
-    if (at > 0) this.writes.push({ address, bytes: data.slice(0, at) });
+    if (at > 0) this.writes.push({ address, bytes: new Uint8Array(data.subarray(0, at)) });
     if (at < data.length) efault();
   }
 

@@ -1,5 +1,5 @@
 // struct kvm_run, the first of the pages that a vCPU shares with its VMM: include/uapi/linux/kvm.h, Linux 6.16.
-import { array, bytes, nested, struct, u8, u16, u32, u64 } from './struct.js';
+import { array, bytes, type Fields, nested, type Struct, struct, u8, u16, u32, u64 } from './struct.js';
 
 const failEntry = struct('fail_entry', 16, { hardware_entry_failure_reason: u64(0), cpu: u32(8) });
 
@@ -56,8 +56,33 @@ export const kvmRun = struct('kvm_run', 2352, {
   kvm_dirty_regs: u64(296),
 });
 
-/** Bytes of the union. */
-export const RUN_UNION = { offset: 32, size: 256 } as const;
+/** A structure at its place in kvm_run. */
+export interface Member<F extends Fields> {
+  offset: number;
+  struct: Struct<F>;
+}
+
+const member = <F extends Fields>(offset: number, inner: Struct<F>): Member<F> => ({ offset, struct: inner });
+
+const { fields } = kvmRun;
+const TDX = fields.tdx.offset;
+const tdxCall = struct('tdx', 16, { flags: u64(0), nr: u64(8) });
+
+/** The members of the union, each by itself. */
+export const runMembers = {
+  failEntry: member(fields.fail_entry.offset, failEntry),
+  io: member(fields.io.offset, io),
+  mmio: member(fields.mmio.offset, mmio),
+  hypercall: member(fields.hypercall.offset, hypercall),
+  internal: member(fields.internal.offset, internal),
+  systemEvent: member(fields.system_event.offset, systemEvent),
+  memoryFault: member(fields.memory_fault.offset, memoryFault),
+  /** The part that all calls have. */
+  tdx: member(TDX, tdxCall),
+  getQuote: member(TDX + tdx.fields.get_quote.offset, getQuote),
+  getTdvmcallInfo: member(TDX + tdx.fields.get_tdvmcall_info.offset, getTdvmcallInfo),
+  setupEventNotify: member(TDX + tdx.fields.setup_event_notify.offset, setupEventNotify),
+} as const;
 
 /** KVM_PIO_PAGE_OFFSET: data of KVM_EXIT_IO, behind the page of kvm_run. */
 export const PIO_DATA_OFFSET = 4096;

@@ -10,6 +10,20 @@ const systemTable = tableOf<SystemObject>(systemRequests);
 const vmTable = tableOf<VmObject>(vmRequests);
 const vcpuTable = tableOf<VcpuObject>(vcpuRequests);
 
+/** The request that a number is on an object; undefined where it is none that the model has. */
+export function requestOf<O extends WireObject>(object: O, number: number): Request<O> | undefined {
+  switch (object.kind) {
+    case 'system':
+      return systemTable.get(number) as Request<O> | undefined;
+    case 'vm':
+      return vmTable.get(number) as Request<O> | undefined;
+    case 'vcpu':
+      return vcpuTable.get(number) as Request<O> | undefined;
+    default:
+      return undefined;
+  }
+}
+
 /** ioctl() on an object. @throws Refusal. */
 export function ioctl(object: WireObject, number: number, call: Call): Result | Promise<Result> {
   switch (object.kind) {
@@ -23,7 +37,7 @@ export function ioctl(object: WireObject, number: number, call: Call): Result | 
       demand(object.vm.task === call.task, 'kvm.request.process');
       object.kernel.vm.checkAlive();
       demand(ioctlType(number) === KVMIO, 'kvm.request.number');
-      return find(vcpuTable, number, 'kvm.request.number').answer(object, call);
+      return object.exclusive(() => find(vcpuTable, number, 'kvm.request.number').answer(object, call));
     default:
       throw new Refusal('kvm.request.not-a-device');
   }

@@ -29,13 +29,26 @@ export class Call {
 /** What a request gives back: a number, or an object that gets a descriptor. */
 export type Result = number | { made: WireObject };
 
+/** A call in words, for a trace. */
+export interface Description {
+  /** Where the number alone does not say what is asked for. */
+  name?: string;
+  args: Record<string, unknown>;
+}
+
 /** A request as one kind of object answers it. A refused one throws Refusal. */
 export interface Request<O> {
   readonly name: string;
   readonly number: number;
-  /** The structure at the argument, where it is one. */
+  /** The structure at the argument, where it is an address. */
   readonly struct?: Struct<Fields>;
+  /** What the argument is, where it is a number. */
+  readonly argument?: string;
   readonly answer: (object: O, call: Call) => Result | Promise<Result>;
+  /** For a trace, before the answer; by default the structure or the number. May throw Refusal (EFAULT). */
+  readonly describe?: (object: O, call: Call) => Description;
+  /** For a trace, after a request that was not refused: what it gave beside its result. May throw Refusal. */
+  readonly outcome?: (object: O, call: Call) => Record<string, unknown>;
 }
 
 /** Requests by number. @throws Error where two have the same. */

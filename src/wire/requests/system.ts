@@ -25,12 +25,14 @@ export const systemRequests: readonly Request<SystemObject>[] = [
   {
     name: 'KVM_CREATE_VM',
     number: io(0x01),
+    argument: 'type',
     answer: ({ host }, { arg, task }) =>
       host.faults.during('KVM_CREATE_VM', () => ({ made: new VmObject(new Vm(host, task, Number(arg)), task) })),
   },
   {
     name: 'KVM_CHECK_EXTENSION',
     number: io(0x03),
+    argument: 'capability',
     answer: ({ host }, { arg }) => host.checkExtension(Number(arg)),
   },
   {

@@ -1,10 +1,12 @@
+import { MAX_CPUID_ENTRIES } from '../../mock/kernel/cpuid2.js';
 import { demand } from '../../mock/kernel/refusal.js';
 import { decodeEntries, encodeEntries, kvmCpuid2, kvmCpuidEntry2 } from '../layout/cpuid.js';
 import { io, ior, iow, iowr } from '../layout/ioctl.js';
 import { kvmRegs, kvmSregs, sregsBytes, sregsOf } from '../layout/registers.js';
 import type { VcpuObject } from '../objects.js';
 import type { Call, Request } from './request.js';
-import { tdxRequest } from './tdx.js';
+import { runRequest } from './run.js';
+import { cpuidRow, tdxRequest } from './tdx.js';
 
 const ENTRIES = BigInt(kvmCpuid2.size);
 
@@ -26,9 +28,10 @@ function getCpuid2({ kernel }: VcpuObject, call: Call): number {
   });
 }
 
-/** What a vCPU answers of that which a TD needs, KVM_RUN apart (kvm_main.c kvm_vcpu_ioctl, x86.c kvm_arch_vcpu_ioctl). */
+/** What a vCPU answers of that which a TD needs (kvm_main.c kvm_vcpu_ioctl, x86.c kvm_arch_vcpu_ioctl). */
 export const vcpuRequests: readonly Request<VcpuObject>[] = [
   tdxRequest,
+  runRequest,
   {
     name: 'KVM_GET_REGS',
     number: ior(0x81, kvmRegs),
@@ -68,11 +71,22 @@ export const vcpuRequests: readonly Request<VcpuObject>[] = [
       return 0;
     },
   },
-  { name: 'KVM_SET_CPUID2', number: iow(0x90, kvmCpuid2), struct: kvmCpuid2, answer: setCpuid2 },
+  {
+    name: 'KVM_SET_CPUID2',
+    number: iow(0x90, kvmCpuid2),
+    struct: kvmCpuid2,
+    answer: setCpuid2,
+    describe: (_, call) => {
+      const { nent } = call.read(kvmCpuid2);
+      const bytes = call.user.read(call.arg + ENTRIES, Math.min(nent, MAX_CPUID_ENTRIES) * kvmCpuidEntry2.size);
+      return { args: { nent, cpuid: decodeEntries(bytes).map(cpuidRow) } };
+    },
+  },
   { name: 'KVM_GET_CPUID2', number: iowr(0x91, kvmCpuid2), struct: kvmCpuid2, answer: getCpuid2 },
   {
     name: 'KVM_SET_TSC_KHZ',
     number: io(0xa2),
+    argument: 'khz',
     answer: ({ kernel }, { arg }) => {
       kernel.setTscKhz(arg);
       return 0;

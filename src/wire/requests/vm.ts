@@ -50,11 +50,13 @@ export const vmRequests: readonly Request<VmObject>[] = [
   {
     name: 'KVM_CHECK_EXTENSION',
     number: io(0x03),
+    argument: 'capability',
     answer: ({ kernel }, { arg }) => kernel.checkExtension(Number(arg)),
   },
   {
     name: 'KVM_CREATE_VCPU',
     number: io(0x41),
+    argument: 'id',
     answer: (vm, { arg }) => ({ made: new VcpuObject(vm.kernel.createVcpu(arg), vm) }),
   },
   {
@@ -72,6 +74,7 @@ export const vmRequests: readonly Request<VmObject>[] = [
   {
     name: 'KVM_SET_TSS_ADDR',
     number: io(0x47),
+    argument: 'address',
     answer: done(({ kernel }, { arg }) => kernel.setTssAddr(arg)),
   },
   {
@@ -88,11 +91,13 @@ export const vmRequests: readonly Request<VmObject>[] = [
   {
     name: 'KVM_SET_BOOT_CPU_ID',
     number: io(0x78),
+    argument: 'id',
     answer: done(({ kernel }, { arg }) => kernel.setBootCpuId(arg)),
   },
   {
     name: 'KVM_SET_TSC_KHZ',
     number: io(0xa2),
+    argument: 'khz',
     answer: done(({ kernel }, { arg }) => kernel.setTscKhz(arg)),
   },
   { name: 'KVM_GET_TSC_KHZ', number: io(0xa3), answer: ({ kernel }) => kernel.getTscKhz() },
