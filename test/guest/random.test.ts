@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import type * as Iced from 'iced-x86';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { GuestMemory, KvmSregs, KvmSystem, KvmVcpu } from '../../src/kvm/index.js';
-import { CpuState, livePage, type PhysicalMemory, takeKvmState } from '../../src/mock/guest/cpu/index.js';
+import { CpuState, takeKvmState } from '../../src/mock/guest/cpu/index.js';
 import { execute } from '../../src/mock/guest/interpreter/execute.js';
 import { Machine } from '../../src/mock/guest/interpreter/machine.js';
 import { nativeStatus, openNative } from '../../src/native/index.js';
@@ -21,6 +21,7 @@ import {
   VECTOR_PORT,
 } from './long-mode.js';
 import { GROUPS_OF_CODE, instruction, Random, vexInstruction } from './random-code.js';
+import { Flat } from './user-program.js';
 
 const iced = createRequire(import.meta.url)('iced-x86') as typeof Iced;
 const { available, reason } = nativeStatus();
@@ -148,28 +149,6 @@ class OnKvm {
 
   close(): void {
     this.#system.close();
-  }
-}
-
-/** Memory as the interpreter has it: every page live. */
-class Flat implements PhysicalMemory {
-  readonly bytes = longModeMemory();
-  readonly #pages = Array.from({ length: MEMORY_SIZE / 0x1000 }, (_, n) =>
-    livePage(this.bytes.subarray(n * 0x1000, (n + 1) * 0x1000)),
-  );
-
-  page(gpa: number): ReturnType<typeof livePage> | undefined {
-    return this.#pages[Math.floor(gpa / 0x1000)];
-  }
-
-  read(gpa: number, length: number): Uint8Array | undefined {
-    return gpa < MEMORY_SIZE ? this.bytes.slice(gpa, gpa + length) : undefined;
-  }
-
-  write(gpa: number, bytes: Uint8Array): boolean {
-    if (gpa >= MEMORY_SIZE) return false;
-    this.bytes.set(bytes, gpa);
-    return true;
   }
 }
 

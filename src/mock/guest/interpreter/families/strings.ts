@@ -24,9 +24,12 @@ function pointer(m: Machine, n: number, addressBits: number): number {
 }
 
 function setPointer(m: Machine, n: number, addressBits: number, value: number): void {
-  if (addressBits === 64) return m.state.setSignedGpr(n, value);
-  m.state.r32[2 * n] = value | 0;
-  m.state.r32[2 * n + 1] = 0;
+  if (addressBits === 64) {
+    m.state.setSignedGpr(n, value);
+  } else {
+    m.state.r32[2 * n] = value | 0;
+    m.state.r32[2 * n + 1] = 0;
+  }
 }
 
 function advance(m: Machine, operand: StringOperand | undefined, size: number): void {
@@ -43,8 +46,8 @@ function at(m: Machine, operand: StringOperand, size: number, write: boolean): n
 
 /** An element into `m.lo`, `m.hi`. */
 function load(m: Machine, linear: number, size: number): void {
-  if (size === 8) return m.read64(linear);
-  m.lo = size === 4 ? m.read32(linear) : size === 2 ? m.read16(linear) : m.read8(linear);
+  if (size === 8) m.read64(linear);
+  else m.lo = size === 4 ? m.read32(linear) : size === 2 ? m.read16(linear) : m.read8(linear);
 }
 
 function store(m: Machine, linear: number, size: number, lo: number, hi: number): void {
