@@ -5,7 +5,6 @@ import { runProgram } from './user-program.js';
 const DATA = 0xc000;
 const RBX = 3;
 const FINIT = [0xdb, 0xe3];
-const EXIT = { kind: 'io', port: 0x70 };
 /** IE, ZE, PE and C1. */
 const STATUS = 0x225;
 const [CF, PF, ZF, ALL_FLAGS] = [0x01, 0x04, 0x40, 0x8d5];
