@@ -114,12 +114,12 @@ export class Vcpu {
     });
   }
 
-  /** KVM_GET_FPU, KVM_GET_XCRS, KVM_GET_VCPU_EVENTS: the bytes of their struct. */
+  /** KVM_GET_XSAVE, KVM_GET_XCRS, KVM_GET_VCPU_EVENTS: the bytes of their struct. */
   getState(request: string, kind: keyof PlainState): Uint8Array {
     return this.#plainRegisters(request, () => this.#state[kind].slice());
   }
 
-  /** KVM_SET_FPU, KVM_SET_XCRS, KVM_SET_VCPU_EVENTS. */
+  /** KVM_SET_XSAVE, KVM_SET_XCRS, KVM_SET_VCPU_EVENTS. */
   setState(request: string, kind: keyof PlainState, bytes: Uint8Array): void {
     this.#plainRegisters(request, () => {
       this.#state[kind] = bytes.slice();
