@@ -53,18 +53,19 @@ bool ReceiveMessage(int socket, Buffer& buffer) {
   buffer.Clear();
   // The first read usually brings all of it.
   if (!buffer.Reserve(kPageSize)) return false;
-  size_t wanted = kHeaderSize;
+  constexpr size_t kLength = sizeof(uint32_t);
+  size_t wanted = kLength;
   while (buffer.size() < wanted) {
     const size_t size = buffer.size();
     const size_t room = buffer.capacity() - size;
     const long got = Again([&] { return Raw(SYS_recvfrom, socket, buffer.data() + size, room, 0, 0, 0); });
     if (got <= 0) return false;
     buffer.Extend(static_cast<size_t>(got));
-    if (size < kHeaderSize && buffer.size() >= kHeaderSize) {
+    if (size < kLength && buffer.size() >= kLength) {
       uint32_t length = 0;
-      std::memcpy(&length, buffer.data(), sizeof length);
+      std::memcpy(&length, buffer.data(), kLength);
       if (length > kMaxMessage) return false;
-      wanted = sizeof length + length;
+      wanted = kLength + length;
       if (!buffer.Reserve(wanted)) return false;
     }
   }

@@ -26,8 +26,6 @@ enum class Operation : uint32_t { kIoctl = 0, kFallocate = 1, kMapVcpu = 2 };
 /** OBJECT, `how`. */
 enum class How : uint32_t { kOpens = 0, kAdopts = 1 };
 
-inline constexpr size_t kHeaderSize = 8;
-
 /** A message in the making: Begin, Put what it says, End. */
 inline bool Begin(Buffer& buffer, Message type) {
   buffer.Clear();

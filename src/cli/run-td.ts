@@ -15,7 +15,7 @@ export async function shownEngine(system: KvmSystem): Promise<EngineShown | unde
   if (system.backend === 'native') return { name: 'processor', description: 'the processor, in KVM' };
   const { mockHostOf } = await import('../mock/index.js');
   try {
-    return await mockHostOf(system)?.engine();
+    return await mockHostOf(system)?.engine.get();
   } catch {
     return undefined;
   }

@@ -103,4 +103,36 @@ export const TDCALL_RULES = rules({
     what: 'A page is accepted in the size in which the host mapped it',
     fix: 'Accept 2 MiB in 4 KiB pages',
   },
+  'module.vm-rd.vm': {
+    source: 'tdg_vm_rd_wr.c: vm_id != 0',
+    status: 'TDX_OPERAND_INVALID',
+    operand: 'RCX',
+    what: 'TDG.VM.RD is about the TD itself: RCX is 0',
+    fix: 'Pass 0 in RCX',
+  },
+  'module.vp-rd.rcx': {
+    source: 'tdg_vp_rd_wr.c: gpr_state.rcx != 0',
+    status: 'TDX_OPERAND_INVALID',
+    operand: 'RCX',
+    what: 'TDG.VP.RD and TDG.VP.WR are about the VCPU itself: RCX is 0',
+    fix: 'Pass 0 in RCX',
+  },
+  'module.metadata.first': {
+    source: 'tdg_vm_rd_wr.c, tdg_vp_rd_wr.c, tdg_sys_rd.c: is_null_field_id',
+    status: 'TDX_METADATA_FIRST_FIELD_ID_IN_CONTEXT',
+    what: 'A read of the field id -1 gives the id of the first field instead of a value',
+    fix: 'Read the field whose id is in RDX now',
+  },
+  'module.metadata.guest-readable': {
+    source: 'metadata_td.c, metadata_vp.c, metadata_sys.c: guest_rd_mask',
+    status: 'TDX_METADATA_FIELD_NOT_READABLE',
+    what: 'A guest may read the field',
+    fix: 'Walk the readable fields: start with the id -1, and follow RDX',
+  },
+  'module.metadata.guest-writable': {
+    source: 'metadata_vp.c md_vp_write_element: combined_wr_mask, guest_wr_mask',
+    status: 'TDX_METADATA_FIELD_NOT_WRITABLE',
+    what: 'The mask selects bits of a VCPU field that a guest may write',
+    fix: 'Write CPUID_SUPERVISOR_VE, CPUID_USER_VE or CPUID_CONTROL only',
+  },
 });

@@ -15,7 +15,13 @@ export const SANITIZED = ['-g', '-fsanitize=address,undefined', '-fno-sanitize-r
 /** Of every file that a program here may be made of. */
 function fingerprint(...what: readonly unknown[]): string {
   const hash = createHash('sha256').update(JSON.stringify(what));
-  for (const part of ['native/preload', 'native/preload/test', 'native/test', 'test/clients']) {
+  for (const part of [
+    'native/preload',
+    'native/preload/test',
+    'native/test',
+    'test/clients',
+    'test/preload/programs',
+  ]) {
     for (const name of readdirSync(join(root, part)).sort()) {
       const path = join(root, part, name);
       if (statSync(path).isFile()) hash.update(readFileSync(path));
@@ -57,15 +63,23 @@ export function preloadTests(): string {
   });
 }
 
-/** A program of test/clients. */
-export function client(name: string, flags: readonly string[] = []): string {
+function cProgram(source: string, name: string, flags: readonly string[]): string {
+  const shared = ['client.c', 'guest.S'].map((file) => join(root, 'test/clients', file));
   return once(name, flags, (path) =>
     compile(compilers!.c, [
-      ...['-std=gnu11', '-O1', '-g', ...warnings, ...flags, '-pthread'],
-      ...['-o', path, join(root, 'test/clients', `${name}.c`), join(root, 'test/clients/client.c')],
+      ...['-std=gnu11', '-D_GNU_SOURCE', '-O1', '-g', ...warnings, ...flags, '-pthread'],
+      ...['-o', path, join(root, source), ...shared],
     ]),
   );
 }
+
+/** A program of test/clients. */
+export const client = (name: string, flags: readonly string[] = []): string =>
+  cProgram(`test/clients/${name}.c`, name, flags);
+
+/** A program of test/preload/programs. */
+export const program = (name: string, flags: readonly string[] = []): string =>
+  cProgram(`test/preload/programs/${name}.c`, name, flags);
 
 /** The library as it is published, or with sanitizers. */
 export function library(flags?: readonly string[]): string {

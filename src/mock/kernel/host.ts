@@ -5,7 +5,7 @@ import type { GuestTrace } from '../module/guest-trace.js';
 import type { Profile } from '../profiles.js';
 import { bootTdx } from './boot.js';
 import { checkExtension } from './check-extension.js';
-import { engineOf } from './engine.js';
+import { HostEngine } from './engine.js';
 import { KeyIdPool, MiscCgroup } from './key-ids.js';
 import type { PhysicalMemory } from './physical-memory.js';
 import { Seamcalls, type SeamcallTrace } from './seamcalls.js';
@@ -59,6 +59,8 @@ export class MockHost {
   readonly miscCgroup: MiscCgroup;
   /** @internal */
   readonly seamcalls: Seamcalls;
+  /** What executes guests. */
+  readonly engine: HostEngine;
   readonly faults: Faults;
   /** @internal */
   readonly vms = new Set<Vm>();
@@ -78,7 +80,8 @@ export class MockHost {
     this.faults = new Faults([...(profile.faults ?? []), ...(options.faults ?? [])]);
 
     const { onGuest } = options;
-    const boot = bootTdx(profile, { engine: engineOf(options.engine), ...(onGuest && { onGuest }) });
+    this.engine = new HostEngine(options.engine);
+    const boot = bootTdx(profile, { engine: this.engine.get, ...(onGuest && { onGuest }) });
     this.maxPhyAddr = boot.maxPhyAddr;
     this.ept5Levels = boot.ept5Levels;
     this.packages = boot.packages;
@@ -101,22 +104,12 @@ export class MockHost {
     );
   }
 
-  /**
-   * What executes the guests of this host, and why that; opened by the first to ask.
-   * @throws Error if it cannot be had, with what to do.
-   */
-  async engine(): Promise<{ name: string; description: string }> {
-    const engine = await this.tdx?.module.engine();
-    if (!engine) throw new Error('nothing executes guests here: this host has no TDX, or was made without an engine');
-    const { name, description } = engine;
-    return { name, description };
-  }
-
   /** One user of this host less, a system or a VM: with the last one the engine goes. @internal */
   release(): void {
     if (this.systems > 0 || this.vms.size > 0) return;
     // It rejects if the engine could not be made, which KVM_RUN has said.
     this.tdx?.module.close().catch(() => {});
+    void this.engine.close();
   }
 
   /** KVM_CHECK_EXTENSION on `/dev/kvm`. */

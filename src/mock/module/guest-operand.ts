@@ -33,6 +33,7 @@ export function operand(
     const bare = address - memory.sharedBit;
     const offset = bare % PAGE_4K;
     const present = memory.readShared(bare - offset, 1);
+    if (!present && !memory.isMmio(address)) throw new Diversion(eptViolationExit(address, qualification));
     if (!present) throw diverted(guest, 'module.ept.shared-ve', address, qualification);
     return {
       read: (length) => memory.readShared(bare, length)!,

@@ -198,19 +198,12 @@ export class TdxModule implements Seam {
     if ('status' in entered) return { ...inputs, ...entered };
     let exit = plainExit(EXTERNAL_INTERRUPT);
     try {
-      const engine = await this.engine();
-      exit = await enterGuest(this.#state, engine!, entered.vcpu, args, host, this.#onGuest);
+      this.#engine ??= this.#openEngine();
+      exit = await enterGuest(this.#state, await this.#engine, entered.vcpu, args, host, this.#onGuest);
     } finally {
       entered.leave(exit);
     }
     return { ...NOTHING, ...exit.registers };
-  }
-
-  /** What executes guests, opened at the first call; undefined where the module was made without. */
-  async engine(): Promise<GuestEngine | undefined> {
-    if (!this.#openEngine) return undefined;
-    this.#engine ??= this.#openEngine();
-    return this.#engine;
   }
 
   /** An interrupt for the processor of a VCPU that is inside: what it held of translations is gone when this returns. */

@@ -7,6 +7,8 @@ import { Refusal, refuse } from './refusal.js';
 import { tdgMemPageAccept } from './tdg-mem-page-accept.js';
 import { tdgMrReport } from './tdg-mr-report.js';
 import { tdgMrRtmrExtend } from './tdg-mr-rtmr-extend.js';
+import { tdgVmRd, tdgVmWr, tdgVpRd, tdgVpWr } from './tdg-rd-wr.js';
+import { tdgSysRd, tdgSysRdall } from './tdg-sys-rd.js';
 import { tdgVpCpuidveSet } from './tdg-vp-cpuidve-set.js';
 import { tdgVpInfo } from './tdg-vp-info.js';
 import { tdgVpVeinfoGet } from './tdg-vp-veinfo-get.js';
@@ -40,6 +42,12 @@ const LEAVES: Readonly<Record<number, TdgLeaf>> = {
   [TDG.MR_REPORT]: tdgMrReport,
   [TDG.VP_CPUIDVE_SET]: tdgVpCpuidveSet,
   [TDG.MEM_PAGE_ACCEPT]: tdgMemPageAccept,
+  [TDG.VM_RD]: tdgVmRd,
+  [TDG.VM_WR]: tdgVmWr,
+  [TDG.VP_RD]: tdgVpRd,
+  [TDG.VP_WR]: tdgVpWr,
+  [TDG.SYS_RD]: tdgSysRd,
+  [TDG.SYS_RDALL]: tdgSysRdall,
 };
 
 /** TDCALL (tdx_td_dispatcher.c td_call), `length` bytes long: a TD exit, or undefined where the guest goes on. */

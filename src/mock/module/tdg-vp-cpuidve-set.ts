@@ -10,8 +10,8 @@ const TD_CTLS_LOCK = 1n << 63n;
 export function tdgVpCpuidveSet({ cpu: { gprs }, vcpu: { cpuidVe }, td, state }: Guest): undefined {
   const control = gprs[GPR.RCX]!;
   if (control & ~(SUPERVISOR | USER)) throw refuse('module.cpuidve.reserved', 'RCX');
-  const supervisor = (control & SUPERVISOR) !== 0n;
-  const user = (control & USER) !== 0n;
+  const supervisor = control & SUPERVISOR ? 1 : 0;
+  const user = control & USER ? 1 : 0;
   const locked = state.facts.features.veReduction && (td.tdCtls & TD_CTLS_LOCK) !== 0n;
   if (locked && (cpuidVe.supervisor !== supervisor || cpuidVe.user !== user))
     throw refuse('module.cpuidve.locked', 'RCX');

@@ -42,12 +42,19 @@ export class PrivateMemory {
     if (content) this.#waiting.add(gpa, gpa + size);
   }
 
-  unmap(gpa: number, size: number): void {
+  /**
+   * @param alone no vCPU runs. One that does may touch what a divided slot held while it is away for a moment; it then
+   * leaves KVM and comes back.
+   */
+  unmap(gpa: number, size: number, alone: boolean): void {
     const end = gpa + size;
     this.#mapped.remove(gpa, end);
     this.#waiting.remove(gpa, end);
     this.patches.forget(gpa, end);
-    this.slots.hide(gpa, end);
+    for (const rest of this.slots.hide(gpa, end)) {
+      if (alone) this.#waiting.add(rest.start, rest.end);
+      else this.slots.show(rest.start, rest.end);
+    }
     this.slots.discard(gpa, end);
   }
 

@@ -1,15 +1,14 @@
 import { KVM_CAP } from '../../../kvm/constants.js';
 import type { GuestMemory, KvmSystem, KvmVm } from '../../../kvm/index.js';
+import type { Range } from './range-set.js';
 
 /** Guest memory is allocated in pieces of this size, and a slot lies in one piece. Pages cost nothing until they are used. */
 export const CHUNK = 2 ** 28;
 /** With more slots than this, neighbours are made one when nobody runs. */
 const MANY = 256;
 
-interface Slot {
+interface Slot extends Range {
   number: number;
-  start: number;
-  end: number;
 }
 
 /** Memory of the guest's private pages, and the part of it that memory slots show to KVM. */
@@ -113,20 +112,21 @@ export class Slots {
   }
 
   /**
-   * Hides [start, end). What else its slots held is gone for a moment, because KVM cannot split one: another vCPU that
-   * touches it then leaves KVM and comes back.
+   * Hides [start, end). KVM cannot split a slot: what else the slots held is hidden with it.
+   * @returns that rest.
    */
-  hide(start: number, end: number): void {
+  hide(start: number, end: number): Range[] {
     const first = this.#indexOf(start);
-    const parts: [number, number][] = [];
+    const rest: Range[] = [];
     let last = first;
     for (; last < this.#slots.length && this.#slots[last]!.start < end; last++) {
       const slot = this.#slots[last]!;
       this.#tell(slot, false);
-      if (slot.start < start) parts.push([slot.start, start]);
-      if (slot.end > end) parts.push([end, slot.end]);
+      if (slot.start < start) rest.push({ start: slot.start, end: start });
+      if (slot.end > end) rest.push({ start: end, end: slot.end });
     }
-    this.#slots.splice(first, last - first, ...parts.map(([from, to]) => this.#create(from, to)));
+    this.#slots.splice(first, last - first);
+    return rest;
   }
 
   /** Makes neighbours one where there are many slots. Only while no vCPU runs. */

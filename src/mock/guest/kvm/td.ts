@@ -112,7 +112,7 @@ export class KvmTd implements EngineTd {
   }
 
   pagesUnmapped(gpa: number, size: number): void {
-    this.memory.unmap(gpa, size);
+    this.memory.unmap(gpa, size, this.#running === 0);
   }
 
   close(): void {
