@@ -133,7 +133,8 @@ static void memory_slots(void) {
   succeeds(set_region(td.vm, 0, 0, PAGE, shared, memfd), "a memory slot as it should be");
   fails(set_attributes(td.vm, 0, PAGE, 1), EINVAL, "an attribute that does not exist");
   fails(set_attributes(td.vm, 1, PAGE, KVM_MEMORY_ATTRIBUTE_PRIVATE), EINVAL, "attributes of half a page");
-  fails(fallocate(memfd, 0, 0, 2 * PAGE), EINVAL, "fallocate() past the end of a guest_memfd");
+  fails(fallocate(memfd, 0, 0, PAGE), EOPNOTSUPP, "fallocate() of a guest_memfd that could change its size");
+  fails(fallocate(memfd, FALLOC_FL_KEEP_SIZE, 0, 2 * PAGE), EINVAL, "fallocate() past its end");
   succeeds(fallocate(memfd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, PAGE), "a hole in a guest_memfd");
   close(memfd);
   free_td(&td);
