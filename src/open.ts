@@ -1,5 +1,12 @@
 import { type BackendKind, KVM_CAP, KVM_X86_TDX_VM, type KvmSystem } from './kvm/index.js';
-import { type EngineKind, type Fault, openMock, type Profile, type ProfileDocument } from './mock/index.js';
+import {
+  type EngineKind,
+  type Fault,
+  type MockHostOptions,
+  openMock,
+  type Profile,
+  type ProfileDocument,
+} from './mock/index.js';
 import { openNative } from './native/index.js';
 
 export interface OpenOptions {
@@ -17,6 +24,10 @@ export interface OpenOptions {
    * this machine has (`auto`, default). Nothing to the native backend, where the processor does.
    */
   engine?: EngineKind;
+  /** Watches the model: called after each try of a SEAMCALL. */
+  onSeamcall?: MockHostOptions['onSeamcall'];
+  /** Watches the model's guests: called after each TDCALL, each exception that the TDX module injects and each TD exit. */
+  onGuest?: MockHostOptions['onGuest'];
 }
 
 const ENGINES: readonly string[] = ['auto', 'kvm', 'interpreter'];
@@ -51,6 +62,8 @@ export function openKvm(options: OpenOptions = {}): KvmSystem {
       ...(options.engine !== undefined && { engine: options.engine }),
       ...(options.profile !== undefined && { profile: options.profile }),
       ...(options.faults !== undefined && { faults: options.faults }),
+      ...(options.onSeamcall && { onSeamcall: options.onSeamcall }),
+      ...(options.onGuest && { onGuest: options.onGuest }),
     });
 
   if (backend === 'mock') return openModel('asked for');

@@ -43,7 +43,8 @@ export interface LaunchOptions {
  * const td = await TrustDomain.create(system, { vcpus: 1 });
  * console.log(system.description, td.mrtd);
  * const outcome = await td.run({ timeout: 10_000 });
- * console.log(await new Response(td.console).text(), outcome.message);
+ * for await (const bytes of td.console) process.stdout.write(bytes);
+ * console.log(outcome.message);
  * td.close();
  * system.close();
  * ```

@@ -2,7 +2,7 @@ import type { KvmSystem } from '../kvm/system.js';
 import type { KvmVm } from '../kvm/vm.js';
 import type { Fault } from './faults.js';
 import { chooseEngine, type EngineKind } from './guest/choose.js';
-import { MockHost } from './kernel/host.js';
+import { MockHost, type MockHostOptions } from './kernel/host.js';
 import { MockSystem } from './kernel/seam/system.js';
 import { MockVm } from './kernel/seam/vm.js';
 import { DEFAULT_PROFILE, loadProfile, type Profile, type ProfileDocument } from './profiles.js';
@@ -41,6 +41,10 @@ export interface MockOptions {
   engine?: EngineKind;
   /** Opens the real KVM, from which the engine `kvm` borrows plain VMs; without it that engine cannot be had. */
   plainKvm?: () => KvmSystem;
+  /** Called after each try of a SEAMCALL. Of no effect where `host` is given. */
+  onSeamcall?: MockHostOptions['onSeamcall'];
+  /** Called after each TDCALL, injected exception and TD exit. Of no effect where `host` is given. */
+  onGuest?: MockHostOptions['onGuest'];
 }
 
 /**
@@ -48,11 +52,21 @@ export interface MockOptions {
  * @throws ProfileError for a profile that cannot be used, FaultError for a fault that cannot be.
  */
 export function openMock(options: MockOptions = {}): KvmSystem {
-  const { profile = DEFAULT_PROFILE, faults = [], host, why, engine: wanted = 'auto', plainKvm } = options;
+  const {
+    profile = DEFAULT_PROFILE,
+    faults = [],
+    host,
+    why,
+    engine: wanted = 'auto',
+    plainKvm,
+    onSeamcall,
+    onGuest,
+  } = options;
   if (!host) {
     const loaded = typeof profile === 'string' || 'schema' in profile ? loadProfile(profile) : profile;
     const engine = () => chooseEngine({ wanted, plainKvm });
-    return new MockSystem(new MockHost(loaded, { faults, engine }), why);
+    const watchers = { ...(onSeamcall && { onSeamcall }), ...(onGuest && { onGuest }) };
+    return new MockSystem(new MockHost(loaded, { faults, engine, ...watchers }), why);
   }
   for (const fault of faults) host.faults.add(fault);
   return new MockSystem(host, why);

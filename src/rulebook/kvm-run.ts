@@ -44,6 +44,13 @@ export const KVM_RUN_RULES = rules({
     fix: dead,
   },
 
+  'kvm.msr-filter': {
+    source: 'x86.c kvm_vm_ioctl_set_msr_filter, kvm_add_msr_filter',
+    errno: 'EINVAL',
+    what: 'A filter of MSRs has known flags, ranges for reads or writes, and at least one range if it denies the others',
+    fix: 'Allow others, or name the MSRs that are allowed',
+  },
+
   'kvm.tdvmcall.leaf': {
     source: 'tdx.c handle_tdvmcall: default',
     status: 'SUBFUNC_UNSUPPORTED',
@@ -111,9 +118,9 @@ export const KVM_RUN_RULES = rules({
     fix: 'Pass 0 for the base calls, 1 for the others',
   },
   'kvm.tdvmcall.msr': {
-    source: 'tdx.c tdx_get_msr, tdx_set_msr, tdx_complete_emulated_msr',
+    source: 'tdx.c tdx_get_msr, tdx_set_msr, tdx_complete_emulated_msr; x86.c kvm_msr_allowed',
     status: 'INVALID_OPERAND',
-    what: 'TDG.VP.VMCALL<RDMSR> and <WRMSR> are for MSRs that KVM emulates for TDs, with values that it takes',
+    what: 'TDG.VP.VMCALL<RDMSR> and <WRMSR> are for MSRs that KVM emulates for TDs and no filter denies, with values that it takes',
     fix: 'Do without the MSR, or use one that the TDX module virtualises',
   },
 });

@@ -2,6 +2,7 @@ import { KVM_CAP, KVM_MEM_GUEST_MEMFD, KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../.
 import type { GuestMemory, KvmVcpu, KvmVm } from '../../src/kvm/index.js';
 import type { Fault } from '../../src/mock/index.js';
 import { DEFAULT_PROFILE, loadProfile, MockHost, openMock } from '../../src/mock/index.js';
+import type { TdRun } from '../../src/mock/kernel/run/td-run.js';
 import type { SeamcallTrace } from '../../src/mock/kernel/seamcalls.js';
 import type { EnterHost, VpEnterArgs, VpEnterResult } from '../../src/mock/module/seamcall.js';
 import { entry, initParams, TD_GPA, vcpuCpuid } from './launch.js';
@@ -48,6 +49,8 @@ export interface Scripted {
   memory: GuestMemory;
   /** SEAMCALLs so far, with what they returned. */
   trace: SeamcallTrace[];
+  /** What KVM keeps of a vCPU. */
+  kernel(id: number): TdRun;
   close(): void;
 }
 
@@ -55,7 +58,7 @@ export interface ScriptOptions {
   faults?: Fault[];
   /** KVM_CAP_EXIT_HYPERCALL is enabled; default true. */
   exitHypercall?: boolean;
-  /** SEPT_VE_DISABLE and so on. */
+  /** In front of what every vCPU has. */
   cpuid?: ReturnType<typeof entry>[];
 }
 
@@ -78,7 +81,7 @@ export function scriptedTd(guests: Guest | Guest[], options: ScriptOptions = {})
   vm.tdx.initVm(initParams());
   const vcpus = scripts.map((_, id) => {
     const vcpu = vm.createVcpu(id);
-    vcpu.setCpuid2([...vcpuCpuid, ...WIDTHS, ...(options.cpuid ?? [])]);
+    vcpu.setCpuid2([...(options.cpuid ?? []), ...vcpuCpuid, ...WIDTHS]);
     vcpu.tdx.initVcpu(0n);
     return vcpu;
   });
@@ -90,34 +93,27 @@ export function scriptedTd(guests: Guest | Guest[], options: ScriptOptions = {})
   vm.tdx.finalizeVm();
   play(host, scripts);
   trace.length = 0;
-  return { host, vm, vcpus, vcpu: vcpus[0]!, memory, trace, close: () => system.close() };
+  const kernel = (id: number) => [...host.vms][0]!.vcpus.get(id)!.td!.run;
+  return { host, vm, vcpus, vcpu: vcpus[0]!, memory, trace, kernel, close: () => system.close() };
 }
 
 const expectNone = (): never => {
   throw new Error('no guest is executed here');
 };
 
-/** Puts the scripts in the place of TDH.VP.ENTER, one per TDVPR in the order in which they are first entered. */
+/** Puts the scripts in the place of TDH.VP.ENTER, one per vCPU. */
 function play(host: MockHost, scripts: Guest[]): void {
-  const waiting = [...scripts];
-  const running = new Map<
-    bigint,
-    { script: ReturnType<Guest>; host: EnterHost; started: boolean; left?: Exit | 'spin' }
-  >();
-  const { module } = host.tdx!;
-  module.vpEnter = async (args, enterHost) => {
-    const tdvpr = args.rcx!;
-    let guest = running.get(tdvpr);
-    if (!guest) {
-      const created = { host: enterHost, started: false } as NonNullable<typeof guest>;
-      created.script = waiting.shift()!({ host: () => created.host });
-      guest = created;
-      running.set(tdvpr, guest);
-    }
+  const guests = scripts.map((script) => {
+    const guest = { host: undefined as unknown as EnterHost, left: undefined as Exit | 'spin' | undefined };
+    return { guest, script: script({ host: () => guest.host }) };
+  });
+  host.tdx!.module.vpEnter = async (args, enterHost) => {
+    const [vm] = host.vms;
+    const { id } = [...vm!.vcpus.values()].find(({ td }) => td?.tdvpr === args.rcx)!;
+    const { guest, script } = guests[id]!;
     guest.host = enterHost;
-    const exit = guest.left === 'spin' ? 'spin' : (guest.script.next(args).value ?? { status: TRIPLE_FAULT });
-    guest.left = exit;
-    if (exit !== 'spin') return { ...ZEROS, ...exit };
+    if (guest.left !== 'spin') guest.left = script.next(args).value ?? { status: TRIPLE_FAULT };
+    if (guest.left !== 'spin') return { ...ZEROS, ...guest.left };
     await aborted(enterHost.signal);
     return { ...ZEROS, status: 1n };
   };

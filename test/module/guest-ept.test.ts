@@ -48,6 +48,7 @@ describe('An access to a private page', () => {
       gpa: 0x1234n,
       instructionLength: 3,
       instructionInformation: 0,
+      category: 1,
     });
   });
 

@@ -26,6 +26,9 @@ export function answerExit(exit: VcpuExit, context: ExplainContext, bus: Bus, ha
       return { reply: answerHypercall(exit, handlers) };
     case 'tdx':
       return { reply: answerTdx(exit, context.vcpu, handlers) };
+    // Without a value it is a #GP: the MSR is nobody's.
+    case 'x86-rdmsr':
+    case 'x86-wrmsr':
     case 'intr':
       return { reply: {} };
     case 'shutdown':

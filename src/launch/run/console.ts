@@ -1,15 +1,17 @@
 import { ReadableStream } from 'node:stream/web';
 
-/** What may wait for a reader before the vCPU that writes has to. */
-const FULL = 1 << 20;
-/** What is kept while nobody reads: the end of what was written. */
-const KEPT = 16 << 20;
+export interface ConsoleLimits {
+  /** Bytes that may wait for a reader before the vCPU that writes has to; default 1 MiB. */
+  full?: number;
+  /** Bytes that are kept while nobody reads, the last ones; default 16 MiB. */
+  kept?: number;
+}
 
 /**
  * What a guest writes to its console, for whoever reads it.
  *
  * Nothing is lost for a reader that is there from the start: the guest waits for a slow one. While nobody reads, the guest
- * does not wait; the last 16 MiB are kept and {@link dropped} counts what is older.
+ * does not wait; the last ones are kept and {@link dropped} counts what is older.
  */
 export class Console {
   readonly stream: ReadableStream<Uint8Array>;
@@ -17,13 +19,18 @@ export class Console {
   total = 0;
   /** Bytes that nobody read in time. */
   dropped = 0;
+  readonly #full: number;
+  readonly #kept: number;
   readonly #chunks: Uint8Array[] = [];
   #waiting = 0;
   #state: 'open' | 'ended' | 'cancelled' = 'open';
   #hungry: (() => void) | undefined;
   #onRoom: (() => void)[] = [];
 
-  constructor() {
+  /** @param limits bytes */
+  constructor({ full = 1 << 20, kept = 16 << 20 }: ConsoleLimits = {}) {
+    this.#full = full;
+    this.#kept = kept;
     this.stream = new ReadableStream<Uint8Array>(
       {
         pull: async (controller) => {
@@ -47,7 +54,7 @@ export class Console {
 
   /** Whether the guest has to wait for the reader. */
   get full(): boolean {
-    return this.#state === 'open' && this.stream.locked && this.#waiting >= FULL;
+    return this.#state === 'open' && this.stream.locked && this.#waiting >= this.#full;
   }
 
   write(bytes: Uint8Array): void {
@@ -57,7 +64,7 @@ export class Console {
     this.#chunks.push(bytes);
     this.#waiting += bytes.length;
     this.#wake();
-    while (!this.stream.locked && this.#waiting > KEPT) this.#dropOldest();
+    while (!this.stream.locked && this.#waiting > this.#kept) this.#dropOldest();
   }
 
   /** Resolves when the console is no longer full, or has ended. */
@@ -87,7 +94,7 @@ export class Console {
   }
 
   #dropOldest(): void {
-    const excess = this.#waiting - KEPT;
+    const excess = this.#waiting - this.#kept;
     const oldest = this.#chunks[0]!;
     const gone = Math.min(excess, oldest.length);
     if (gone === oldest.length) this.#chunks.shift();

@@ -23,15 +23,14 @@ const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 const TRIPLE_FAULT_IN_TD =
   'The guest met an exception that it has no handler for, and none for that. In a TD the first one mostly is #VE (vector 20): CPUID, IN, OUT, ' +
-  'HLT and RDMSR cause it, so load an IDT with a #VE handler before them or use TDG.VP.VMCALL instead; or #GP: TDCALL works in 64-bit mode at CPL 0 only';
+  'HLT and RDMSR cause it, so load an IDT with a #VE handler before them or use TDG.VP.VMCALL instead; or #GP: TDCALL works in 64-bit mode at CPL 0 only. A trace shows what it did before (tdxctl launch --trace)';
 const TRIPLE_FAULT = 'The guest met an exception that it has no handler for, and none for that: look at its IDT';
-const FIRMWARE_HINT = 'tdxctl launch --trace shows what it did before';
 
 export const tripleFault = ({ vcpu, td }: ExplainContext): End => ({
   how: 'triple-fault',
   vcpu,
   message: `vCPU ${vcpu} had a triple fault`,
-  advice: td ? `${TRIPLE_FAULT_IN_TD}; ${FIRMWARE_HINT}` : TRIPLE_FAULT,
+  advice: td ? TRIPLE_FAULT_IN_TD : TRIPLE_FAULT,
   exit: { reason: 'shutdown' },
 });
 
@@ -71,6 +70,9 @@ export function internalError(exit: InternalErrorExit, { vcpu, td }: ExplainCont
         : 'The kernel log has the same number (TD vp_enter_ret)',
     };
   }
+  if (exit.detail !== undefined) {
+    return { ...end, message: `What executes vCPU ${vcpu} cannot go on: ${exit.detail}`, advice: ENGINE_LACKS };
+  }
   const numbers = exit.data.map(hex).join(', ');
   return {
     ...end,
@@ -79,6 +81,8 @@ export function internalError(exit: InternalErrorExit, { vcpu, td }: ExplainCont
   };
 }
 
+const ENGINE_LACKS =
+  'No real TD would end here: the model lacks this instruction. The other engine may have it (tdxctl launch --engine, openKvm({ engine }))';
 const UNEXPECTED_EXIT_REASON = 4;
 /** KVM_INTERNAL_ERROR_* of include/uapi/linux/kvm.h. */
 const SUBERRORS: Readonly<Record<number, string>> = {

@@ -1,26 +1,6 @@
 // TDG.VP.VMCALL<ReportFatalError>: the last words of a guest (Intel TDX GHCI 1.5, 3.4).
 
-/** Names of the registers of KVM_SYSTEM_EVENT_TDX_FATAL, in the order of its data (tdx.c tdx_report_fatal_error). */
-export const FATAL_REGISTERS = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-] as const;
-
-export type FatalRegister = (typeof FATAL_REGISTERS)[number];
+import { GPRS, type Gpr } from '../trace/registers.js';
 
 export interface FatalError {
   /** Lower half of R12: TD-specific. */
@@ -29,23 +9,19 @@ export interface FatalError {
   text: string;
   /** Shared page with more about it (R13), where bit 63 of R12 says that there is one. */
   gpa?: bigint;
-  /** As KVM gave them; RSP and RBP are 0. RAX is TDH.VP.ENTER's, not the guest's. */
-  registers: Record<FatalRegister, bigint>;
+  /** As KVM gave them (tdx.c tdx_report_fatal_error); RSP and RBP are 0. RAX is TDH.VP.ENTER's, not the guest's. */
+  registers: Record<Gpr, bigint>;
 }
 
 /** Registers that hold the text, eight bytes each, in this order. */
-const TEXT: readonly FatalRegister[] = ['r14', 'r15', 'rbx', 'rdi', 'rsi', 'r8', 'r9', 'rdx'];
+const TEXT: readonly Gpr[] = ['r14', 'r15', 'rbx', 'rdi', 'rsi', 'r8', 'r9', 'rdx'];
 const GPA_VALID = 1n << 63n;
 
 /** @param data of the system event; registers that are missing are 0. */
 export function decodeFatalError(data: readonly bigint[]): FatalError {
-  const registers = Object.fromEntries(FATAL_REGISTERS.map((name, i) => [name, data[i] ?? 0n])) as Record<
-    FatalRegister,
-    bigint
-  >;
+  const registers = Object.fromEntries(GPRS.map((name, i) => [name, data[i] ?? 0n])) as Record<Gpr, bigint>;
   // RCX is the mask of registers that the guest meant to hand over; the others are whatever they were.
-  const given = (name: FatalRegister): boolean =>
-    ((registers.rcx >> BigInt(FATAL_REGISTERS.indexOf(name))) & 1n) === 1n;
+  const given = (name: Gpr): boolean => ((registers.rcx >> BigInt(GPRS.indexOf(name))) & 1n) === 1n;
   const bytes = new Uint8Array(TEXT.length * 8);
   const view = new DataView(bytes.buffer);
   for (const [i, name] of TEXT.entries()) view.setBigUint64(i * 8, given(name) ? registers[name] : 0n, true);

@@ -61,7 +61,7 @@ export class Uart implements PortDevice {
     return (this.#kept[MODEM_CONTROL]! & LOOPBACK) !== 0;
   }
 
-  /** Wider accesses are taken apart, as the bus of a PC does: one register a byte. */
+  /** Wider accesses are taken apart, as the bus of a PC does: one register a byte. A wide write to the data port is all data. */
   read(port: number, size: number): number {
     let value = 0;
     for (let i = size - 1; i >= 0; i--) value = value * 256 + this.#readRegister(port - this.first + i);
@@ -69,6 +69,11 @@ export class Uart implements PortDevice {
   }
 
   write(port: number, size: number, value: number): void {
+    // Gathering on the vCPU's thread knows bytes, not registers: all of them are sent, and so they are here.
+    if (port === this.dataPort && size > 1 && this.plain) {
+      this.#send(Uint8Array.from({ length: size }, (_, i) => Math.floor(value / 256 ** i) & 0xff));
+      return;
+    }
     for (let i = 0, rest = value; i < size; i++, rest = Math.floor(rest / 256)) {
       this.#writeRegister(port - this.first + i, rest & 0xff);
     }

@@ -66,9 +66,15 @@ export function exitText(exit: VcpuExit): ExitText {
     }
     case 'tdx':
       return { name: 'KVM_EXIT_TDX', facts: tdxFacts(exit) };
+    case 'x86-rdmsr':
+      return { name: 'KVM_EXIT_X86_RDMSR', facts: { msr: hex(exit.index) } };
+    case 'x86-wrmsr':
+      return { name: 'KVM_EXIT_X86_WRMSR', facts: { msr: hex(exit.index), value: hex(exit.data) } };
     case 'internal-error': {
-      const { suberror, data } = exit;
-      const facts: Facts = { suberror, data: data.map(hex).join(' ') };
+      const { suberror, data, detail } = exit;
+      const facts: Facts = { suberror };
+      if (data.length > 0) facts['data'] = data.map(hex).join(' ');
+      if (detail !== undefined) facts['detail'] = detail;
       const status = suberror === 4 && data[0] !== undefined ? decodeTdxStatus(data[0]) : undefined;
       if (status && status.name !== 'unknown' && status.error) facts['status'] = status.text;
       return { name: 'KVM_EXIT_INTERNAL_ERROR', facts };
@@ -110,6 +116,8 @@ export function replyFacts(reply: ExitReply): Facts {
   const facts: Facts = {};
   if (reply.data !== undefined) facts['data'] = bytesText(reply.data);
   if (reply.ret !== undefined) facts['ret'] = hex(reply.ret);
+  if (reply.msr?.error) facts['msr'] = '#GP';
+  if (reply.msr?.data !== undefined) facts['value'] = hex(reply.msr.data);
   for (const [name, value] of Object.entries(reply.tdVmCallInfo ?? {})) facts[name] = hex(value as bigint);
   return facts;
 }

@@ -54,7 +54,7 @@ export type GuestEvent =
 
 /** What the module sees of a private 4 KiB page. `zero`: nothing but zeros so far; `bytes` would make the page. */
 export type PrivatePage =
-  | { state: 'mapped'; readonly zero: boolean; readonly bytes: Uint8Array }
+  | { state: 'mapped'; readonly zero?: boolean; readonly bytes: Uint8Array }
   | { state: 'pending' | 'blocked' | 'absent' };
 
 /** Memory of the TD as the engine asks for it. */
@@ -124,5 +124,6 @@ export interface GuestEngine {
   /** For outputs: which engine, why this one, how it sees TDCALL. */
   readonly description: string;
   openTd(space: GuestSpace): EngineTd;
+  /** Safe to call twice. */
   close(): void;
 }

@@ -5,7 +5,7 @@ import type { GuestTrace } from '../module/guest-trace.js';
 import type { Profile } from '../profiles.js';
 import { bootTdx } from './boot.js';
 import { checkExtension } from './check-extension.js';
-import { engineOf } from './engine.js';
+import { HostEngine } from './engine.js';
 import { KeyIdPool, MiscCgroup } from './key-ids.js';
 import type { PhysicalMemory } from './physical-memory.js';
 import { Seamcalls, type SeamcallTrace } from './seamcalls.js';
@@ -59,6 +59,8 @@ export class MockHost {
   readonly miscCgroup: MiscCgroup;
   /** @internal */
   readonly seamcalls: Seamcalls;
+  /** What executes guests. */
+  readonly engine: HostEngine;
   readonly faults: Faults;
   /** @internal */
   readonly vms = new Set<Vm>();
@@ -78,7 +80,8 @@ export class MockHost {
     this.faults = new Faults([...(profile.faults ?? []), ...(options.faults ?? [])]);
 
     const { onGuest } = options;
-    const boot = bootTdx(profile, { engine: engineOf(options.engine), ...(onGuest && { onGuest }) });
+    this.engine = new HostEngine(options.engine);
+    const boot = bootTdx(profile, { engine: this.engine.get, ...(onGuest && { onGuest }) });
     this.maxPhyAddr = boot.maxPhyAddr;
     this.ept5Levels = boot.ept5Levels;
     this.packages = boot.packages;
@@ -106,6 +109,7 @@ export class MockHost {
     if (this.systems > 0 || this.vms.size > 0) return;
     // It rejects if the engine could not be made, which KVM_RUN has said.
     this.tdx?.module.close().catch(() => {});
+    void this.engine.close();
   }
 
   /** KVM_CHECK_EXTENSION on `/dev/kvm`. */

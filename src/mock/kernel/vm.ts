@@ -4,6 +4,7 @@ import { type EnableCap, enableCap } from './enable-cap.js';
 import { KernelGuestMemfd } from './guest-memfd.js';
 import type { MockHost } from './host.js';
 import { Memslots, type UserMemoryRegion } from './memslots.js';
+import { MsrFilter, type MsrFilterArgument } from './msr-filter.js';
 import { PrivateRanges } from './private-ranges.js';
 import { demand, Refusal } from './refusal.js';
 import { Td } from './td.js';
@@ -47,6 +48,7 @@ export class Vm {
   hypercallExits = 0n;
   /** Why accesses to MSRs exit to user space: the set of KVM_CAP_X86_USER_SPACE_MSR. */
   userSpaceMsrs = 0n;
+  msrFilter: MsrFilter | undefined;
   #dead = false;
   #references = 1;
   #released = false;
@@ -204,6 +206,13 @@ export class Vm {
     this.request('KVM_SET_IDENTITY_MAP_ADDR', () => {
       demand(this.createdVcpus === 0, 'kvm.identity-map.before-vcpus');
       readAddress();
+    });
+  }
+
+  /** KVM_X86_SET_MSR_FILTER. */
+  setMsrFilter(readFilter: () => MsrFilterArgument): void {
+    this.request('KVM_X86_SET_MSR_FILTER', () => {
+      this.msrFilter = new MsrFilter(readFilter());
     });
   }
 

@@ -3,6 +3,7 @@ import type { Guest } from './guest-context.js';
 import { asyncExit, type GuestExit } from './guest-exit.js';
 import { injectException, injectVe } from './guest-ve.js';
 import { PAGE_4K } from './pamt.js';
+import type { Td } from './td.js';
 import { EPT_QUALIFICATION, EXIT_REASON, EXTENDED_QUALIFICATION, VECTOR } from './vmx.js';
 
 type EptViolation = Extract<GuestEvent, { kind: 'ept-violation' }>;
@@ -16,6 +17,9 @@ const ACCESS_BIT: Readonly<Record<Access, bigint>> = {
 const HOST_BITS = ~0x1f80n;
 const CR0_PE = 1n;
 const TD_CTLS_PENDING_VE_DISABLE = 1n;
+
+/** Whether an access to a pending page is a TD exit instead of a #VE: ATTRIBUTES.SEPT_VE_DISABLE, or what the guest chose since. */
+export const leavesOnPending = ({ tdCtls }: Td): boolean => (tdCtls & TD_CTLS_PENDING_VE_DISABLE) !== 0n;
 
 /** Page fault error code: present, write, user, reserved bit, instruction fetch. */
 const PFEC = { P: 1, W: 2, U: 4, RSVD: 8, ID: 16 } as const;
@@ -39,7 +43,7 @@ export const eptViolationExit = (
 export function eptViolation(guest: Guest, event: EptViolation): GuestExit | undefined {
   const { gpa, gla, access, length, delivering } = event;
   const { td, vcpu, cpu, memory } = guest;
-  const { PE } = { PE: cpu.mode.cr0 & CR0_PE };
+  const realMode = (cpu.mode.cr0 & CR0_PE) === 0n;
   const qualification = ACCESS_BIT[access] | EPT_QUALIFICATION.GLA_VALID | EPT_QUALIFICATION.FINAL;
   const ve = (rule: 'module.ept.pending-ve' | 'module.ept.shared-ve') =>
     injectVe(guest, rule, {
@@ -58,15 +62,14 @@ export function eptViolation(guest: Guest, event: EptViolation): GuestExit | und
   if (delivering) cpu.inject(delivering.vector, delivering.errorCode);
   if (memory.isShared(gpa)) {
     // The processor itself delivers this #VE, but not while one waits or an event is being delivered.
-    if (!memory.isMmio(gpa) || vcpu.veInfo || delivering || PE === 0n) return eptViolationExit(gpa, qualification);
+    if (!memory.isMmio(gpa) || vcpu.veInfo || delivering || realMode) return eptViolationExit(gpa, qualification);
     ve('module.ept.shared-ve');
     return undefined;
   }
   const { state } = memory.privatePage(gpa);
   if (state === 'mapped') return undefined;
   if (state !== 'pending') return eptViolationExit(gpa, qualification);
-  if (td.tdCtls & TD_CTLS_PENDING_VE_DISABLE)
-    return eptViolationExit(gpa, qualification, EXTENDED_QUALIFICATION.PENDING_EPT_VIOLATION);
+  if (leavesOnPending(td)) return eptViolationExit(gpa, qualification, EXTENDED_QUALIFICATION.PENDING_EPT_VIOLATION);
   ve('module.ept.pending-ve');
   return undefined;
 }

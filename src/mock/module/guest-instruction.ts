@@ -1,6 +1,6 @@
 import type { GuestEvent, TrappedInstruction } from '../guest/engine.js';
 import { advance } from './advance.js';
-import { cpuid } from './cpuid.js';
+import { asksForVe, cpuid } from './cpuid.js';
 import { GPR, joined } from './gpr.js';
 import type { GuestRuleId } from './guest-call.js';
 import type { Guest } from './guest-context.js';
@@ -50,14 +50,14 @@ export function instruction(guest: Guest, name: TrappedInstruction, length: numb
 }
 
 function executeCpuid(guest: Guest, length: number): undefined {
-  const { cpu, vcpu } = guest;
+  const { cpu, vcpu, state } = guest;
   const { gprs, mode } = cpu;
   const ve = (rule: GuestRuleId): undefined =>
     injectVe(guest, rule, { exitReason: EXIT_REASON.CPUID, instructionLength: length });
-  if (mode.cpl === 0 ? vcpu.cpuidVe.supervisor : vcpu.cpuidVe.user) return ve('module.cpuid.asked-for-ve');
   const leaf = Number(BigInt.asUintN(32, gprs[GPR.RAX]!));
   const subleaf = Number(BigInt.asUintN(32, gprs[GPR.RCX]!));
-  const { cr4, longMode } = mode;
+  const { cpl, cr4, longMode } = mode;
+  if (asksForVe(vcpu, state.facts, cpl, leaf, subleaf)) return ve('module.cpuid.asked-for-ve');
   const tsxCpuidClear = (((vcpu.msrs.get(MSR_TSX_CTRL) ?? 0n) >> 1n) & 1n) === 1n;
   const result = cpuid(guest, { cr4, longMode, tsxCpuidClear }, leaf, subleaf);
   if ('vector' in result) return ve(result.rule);

@@ -1,5 +1,4 @@
 import type { GuestEngine, GuestEvent } from '../guest/engine.js';
-import { privateGpaBits } from './gpa.js';
 import type { Guest } from './guest-context.js';
 import { eptViolation } from './guest-ept.js';
 import { disablingExit, type GuestExit, interruptExit } from './guest-exit.js';
@@ -34,8 +33,8 @@ export async function enterGuest(
   trace: Guest['trace'],
 ): Promise<GuestExit> {
   const { td } = vcpu;
-  const { boot: module, facts, pamt } = state;
-  td.guest ??= new GuestTd(engine, module, pamt, td, privateGpaBits(facts.features, td));
+  const { boot: module } = state;
+  td.guest ??= new GuestTd(engine, state, td);
   const memory = td.guest;
   const leave = memory.inside(host);
   try {

@@ -1,11 +1,13 @@
 import type { EngineTd, EngineVcpu, GuestEngine, GuestSpace, PrivatePage } from '../guest/engine.js';
 import type { ModuleBoot } from './boot.js';
-import { cpuid } from './cpuid.js';
-import { gpaWidth, pageOf, walkTo } from './gpa.js';
+import { asksForVe, cpuid } from './cpuid.js';
+import type { ModuleFacts } from './facts.js';
+import { gpaWidth, pageOf, privateGpaBits, walkTo } from './gpa.js';
+import type { ModuleState } from './module-state.js';
 import { PAGE_4K, type Pamt } from './pamt.js';
 import type { EnterHost } from './seamcall.js';
 import type { SeptWalk } from './sept.js';
-import { mappedLeaves, startOf } from './sept-leaves.js';
+import { mappedLeaves, spanOf, startOf } from './sept-leaves.js';
 import { isBlocked, SEPT } from './sept-state.js';
 import type { Td, Vcpu } from './td.js';
 
@@ -14,20 +16,32 @@ const ZEROS = new Uint8Array(PAGE_4K);
 /** A TD in an engine: its memory as the engine asks for it, and as the module's leaves read and write it. */
 export class GuestTd implements GuestSpace {
   readonly sharedBit: number;
+  readonly module: ModuleBoot;
+  readonly facts: ModuleFacts;
+  readonly pamt: Pamt;
+  /** Private GPAs are below 2^this. */
+  readonly privateBits: number;
   readonly #engine: EngineTd;
   readonly #vcpus = new Map<EngineVcpu, Vcpu>();
   readonly #hosts: EnterHost[] = [];
 
   constructor(
     engine: GuestEngine,
-    readonly module: ModuleBoot,
-    readonly pamt: Pamt,
+    { boot, facts, pamt }: ModuleState,
     readonly td: Td,
-    /** Private GPAs are below 2^this. */
-    readonly privateBits: number,
   ) {
+    this.module = boot;
+    this.facts = facts;
+    this.pamt = pamt;
+    this.privateBits = privateGpaBits(facts.features, td);
     this.sharedBit = 2 ** (gpaWidth(td) - 1);
     this.#engine = engine.openTd(this);
+    // Pages that were added before the first entry; an engine may need to know them before the guest touches them.
+    for (const [i, entry] of td.septRoot.entries()) {
+      for (const { gpa, size } of mappedLeaves(entry, td.rootLevel, i * spanOf(td.rootLevel))) {
+        this.#engine.pagesMapped(gpa, size);
+      }
+    }
   }
 
   /** The processor of `vcpu`, made at its first entry. */
@@ -90,7 +104,7 @@ export class GuestTd implements GuestSpace {
     const vcpu = this.#vcpus.get(cpu);
     if (!vcpu) return undefined;
     const { cpl, cr4, longMode } = cpu.mode;
-    if (cpl === 0 ? vcpu.cpuidVe.supervisor : vcpu.cpuidVe.user) return undefined;
+    if (asksForVe(vcpu, this.facts, cpl, leaf, subleaf)) return undefined;
     const result = cpuid({ module: this.module, vcpu }, { cr4, longMode }, leaf, subleaf);
     return 'vector' in result ? undefined : result;
   }

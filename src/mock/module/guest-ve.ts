@@ -10,7 +10,17 @@ export interface VeInfo {
   gpa: bigint;
   instructionLength: number;
   instructionInformation: number;
+  /** Why it is a #VE, for modules that say so (helpers.h ve_category_e). */
+  category: number;
 }
+
+const CATEGORY = { ARCH: 0, PENDING: 1, CONFIG_PARAVIRT: 0x10, NON_CONFIG_PARAVIRT: 0x11 } as const;
+
+const categoryOf = (rule: GuestRuleId): number => {
+  if (rule === 'module.ept.pending-ve') return CATEGORY.PENDING;
+  if (rule === 'module.ept.shared-ve') return CATEGORY.ARCH;
+  return rule === 'module.instruction.ve' ? CATEGORY.NON_CONFIG_PARAVIRT : CATEGORY.CONFIG_PARAVIRT;
+};
 
 /** Of a #VE that an instruction causes; addresses are those of an EPT violation. */
 export type VeCause = Pick<VeInfo, 'exitReason' | 'instructionLength'> & Partial<VeInfo>;
@@ -46,7 +56,14 @@ export function injectVe(guest: Guest, rule: GuestRuleId, cause: VeCause): undef
     injectException(guest, 'module.ve.one-at-a-time', VECTOR.DF, 0);
     return;
   }
-  vcpu.veInfo = { qualification: 0n, gla: 0n, gpa: 0n, instructionInformation: 0, ...cause };
+  vcpu.veInfo = {
+    qualification: 0n,
+    gla: 0n,
+    gpa: 0n,
+    instructionInformation: 0,
+    category: categoryOf(rule),
+    ...cause,
+  };
   const { exitReason } = cause;
   trace?.({ kind: 'exception', vector: VECTOR.VE, exitReason, rule, vcpu: vcpu.index, rip: cpu.rip });
   cpu.rflags |= RFLAGS_RF;

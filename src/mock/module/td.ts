@@ -52,6 +52,8 @@ export class Td {
   /** TDCS.TD_CTLS and TDCS.FEATURE_PARAVIRT_CTLS, written by the guest. */
   tdCtls = 0n;
   featureParavirtCtls = 0n;
+  /** Bit 0: the guest hears of suspected single-stepping; here nobody steps. */
+  notifyEnables = 0n;
   readonly vcpus: Vcpu[] = [];
   /** Its memory in the engine that runs it, from the first entry on. */
   guest?: GuestTd;
@@ -109,8 +111,10 @@ export class Vcpu {
   lastTdExit: LastExit = LAST_EXIT.ASYNC_FAULT;
   /** Of the last #VE, until the guest has read it. */
   veInfo?: VeInfo | undefined;
-  /** Set by TDG.VP.CPUIDVE.SET: every CPUID at privilege level 0, or above, gives a #VE. */
-  readonly cpuidVe = { supervisor: false, user: false };
+  /** Set by TDG.VP.CPUIDVE.SET: every CPUID at privilege level 0, or above, gives a #VE if not 0. */
+  readonly cpuidVe = { supervisor: 0, user: 0 };
+  /** By lookup index: bit 0 and 1 the same for one leaf. */
+  readonly cpuidControl = new Uint8Array(128);
   /** MSRs that the guest wrote, where neither module nor engine keeps them elsewhere. */
   readonly msrs = new Map<number, bigint>();
   /** The processor that executes it, from the first entry on. */

@@ -4,7 +4,14 @@ import type { Guest } from './guest-context.js';
 import { Diversion, type GuestExit } from './guest-exit.js';
 import { injectGp } from './guest-ve.js';
 import { Refusal, refuse } from './refusal.js';
+import { tdgMemPageAccept } from './tdg-mem-page-accept.js';
+import { tdgMrReport } from './tdg-mr-report.js';
+import { tdgMrRtmrExtend } from './tdg-mr-rtmr-extend.js';
+import { tdgVmRd, tdgVmWr, tdgVpRd, tdgVpWr } from './tdg-rd-wr.js';
+import { tdgSysRd, tdgSysRdall } from './tdg-sys-rd.js';
+import { tdgVpCpuidveSet } from './tdg-vp-cpuidve-set.js';
 import { tdgVpInfo } from './tdg-vp-info.js';
+import { tdgVpVeinfoGet } from './tdg-vp-veinfo-get.js';
 import { tdgVpVmcall } from './tdg-vp-vmcall.js';
 
 /** Leaf numbers of the guest-side interface functions (tdx_api_defs.h tdcall_leaf_opcode_t). */
@@ -30,6 +37,17 @@ export type TdgLeaf = (guest: Guest, version: number) => GuestExit | undefined;
 const LEAVES: Readonly<Record<number, TdgLeaf>> = {
   [TDG.VP_VMCALL]: tdgVpVmcall,
   [TDG.VP_INFO]: tdgVpInfo,
+  [TDG.MR_RTMR_EXTEND]: tdgMrRtmrExtend,
+  [TDG.VP_VEINFO_GET]: tdgVpVeinfoGet,
+  [TDG.MR_REPORT]: tdgMrReport,
+  [TDG.VP_CPUIDVE_SET]: tdgVpCpuidveSet,
+  [TDG.MEM_PAGE_ACCEPT]: tdgMemPageAccept,
+  [TDG.VM_RD]: tdgVmRd,
+  [TDG.VM_WR]: tdgVmWr,
+  [TDG.VP_RD]: tdgVpRd,
+  [TDG.VP_WR]: tdgVpWr,
+  [TDG.SYS_RD]: tdgSysRd,
+  [TDG.SYS_RDALL]: tdgSysRdall,
 };
 
 /** TDCALL (tdx_td_dispatcher.c td_call), `length` bytes long: a TD exit, or undefined where the guest goes on. */
@@ -67,11 +85,12 @@ function perform(guest: Guest, rax: bigint): GuestExit | undefined {
   if (rax >> 24n !== 0n) throw refuse('module.tdcall.leaf', 'RAX');
   const leaf = Number(rax & 0xffffn);
   const version = Number((rax >> 16n) & 0xffn);
-  if (version > 0 && !VERSIONED.has(leaf)) throw refuse('module.tdcall.version', 'RAX');
+  if (version > 0 && !hasVersions(guest, leaf)) throw refuse('module.tdcall.version', 'RAX');
   const run = LEAVES[leaf];
   if (!run) throw refuse('module.tdcall.leaf', 'RAX');
   return run(guest, version);
 }
 
 /** Leaves that check their version themselves. */
-const VERSIONED: ReadonlySet<number> = new Set([TDG.VM_RD]);
+const hasVersions = ({ state }: Guest, leaf: number): boolean =>
+  leaf === TDG.VM_RD || (leaf === TDG.VP_VEINFO_GET && state.facts.features.veReduction);

@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { errnoNumber } from '../../../src/kvm/errno.js';
 import { KvmError, tdxStatus, type VcpuExit } from '../../../src/kvm/index.js';
@@ -381,7 +382,7 @@ describe('options', () => {
     const { vcpus } = fakes(making(out(0x3f8, 'no'), out(0x2f8, 'yes'), out(0x501, 4)));
     const outcome = await runVcpus({ vcpus, console }, { consolePort: 0x2f8, exitPort: 0x501 });
     expect(outcome).toMatchObject({ how: 'exit-port', exitCode: 4, console: { bytes: 3 } });
-    expect(await new Response(console.stream as BodyInit).text()).toBe('yes');
+    expect(await text(console.stream)).toBe('yes');
     const none = await runVcpus(
       { vcpus: fakes(making(out(0x3f8, 'x'))).vcpus },
       { consolePort: false, exitPort: false, timeout: 20 },

@@ -19,4 +19,6 @@ export type Takes =
   /** `ret`. */
   | { kind: 'ret' }
   /** `ret` and `tdVmCallInfo`. */
-  | { kind: 'td-vm-call-info' };
+  | { kind: 'td-vm-call-info' }
+  /** `msr`. */
+  | { kind: 'msr' };

@@ -7,7 +7,7 @@ const rangeError = (message: string): RangeError =>
   Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' });
 
 /** Refuses a reply that the last exit does not take, in the native backend's words (native/core/reply.cc). */
-export function checkReply({ data, ret, tdVmCallInfo }: ExitReply, takes: Takes | undefined): void {
+export function checkReply({ data, ret, tdVmCallInfo, msr }: ExitReply, takes: Takes | undefined): void {
   if (data) {
     if (takes?.kind !== 'data') throw typeError('reply.data: the last exit was no read of a port or of MMIO');
     if (data.length !== takes.length) {
@@ -19,4 +19,5 @@ export function checkReply({ data, ret, tdVmCallInfo }: ExitReply, takes: Takes 
     throw typeError('reply.ret: the last exit was no hypercall and no KVM_EXIT_TDX');
   if (tdVmCallInfo && takes?.kind !== 'td-vm-call-info')
     throw typeError('reply.tdVmCallInfo: the last exit was no GetTdVmCallInfo');
+  if (msr && takes?.kind !== 'msr') throw typeError('reply.msr: the last exit was no access to an MSR');
 }
