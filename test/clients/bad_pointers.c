@@ -1,23 +1,25 @@
-/* Bad pointers wherever a request takes one: EFAULT, or the errno of a check that comes before the access; never harm. */
+/* Bad pointers wherever a request takes one: EFAULT, or the errno of a check that comes before the access; never harm.
+ */
 #include "client.h"
 
 static uint8_t *good, *barred;
 
 /** NULL, a kernel's address, no canonical address, unmapped, mapped but not for us, and the last byte of memory. */
-static const void *bad(int which) {
-  const void *list[] = {NULL, (void *)0xffff888000000000ull, (void *)0x8000000000000000ull, (void *)0x10000, barred, (void *)~0ull};
+static const void* bad(int which) {
+  const void* list[] = {NULL,        (void*)0xffff888000000000ull, (void*)0x8000000000000000ull, (void*)0x10000, barred,
+                        (void*)~0ull};
   return list[which];
 }
 #define BAD 6
 
 /** A structure of `size` bytes of which the last is one too far. */
-static void *cut(size_t size, size_t missing) { return barred - (size - missing); }
+static void* cut(size_t size, size_t missing) { return barred - (size - missing); }
 
-static void requests(int fd, const char *whose) {
+static void requests(int fd, const char* whose) {
   static const struct {
     unsigned long request;
     size_t size;
-    const char *name;
+    const char* name;
   } all[] = {
       {KVM_MEMORY_ENCRYPT_OP, sizeof(struct kvm_tdx_cmd), "KVM_MEMORY_ENCRYPT_OP"},
       {KVM_ENABLE_CAP, sizeof(struct kvm_enable_cap), "KVM_ENABLE_CAP"},
@@ -43,9 +45,9 @@ static void vm_requests(int vm) {
 }
 
 static void structures(int kvm, int vm) {
-  struct kvm_tdx_init_vm *init = default_parameters(kvm, vm);
+  struct kvm_tdx_init_vm* init = default_parameters(kvm, vm);
   const size_t size = sizeof *init + init->cpuid.nent * sizeof(struct kvm_cpuid_entry2);
-  struct kvm_tdx_init_vm *last = cut(size, 1);
+  struct kvm_tdx_init_vm* last = cut(size, 1);
   memcpy(last, init, size - 1);
   fails(tdx(vm, KVM_TDX_INIT_VM, 0, last, NULL), EFAULT, "KVM_TDX_INIT_VM whose last CPUID entry is cut");
   last = cut(sizeof *init, 0);
@@ -54,13 +56,13 @@ static void structures(int kvm, int vm) {
   last->cpuid.nent = 0xffffffff;
   fails(tdx(vm, KVM_TDX_INIT_VM, 0, last, NULL), E2BIG, "KVM_TDX_INIT_VM with 2^32 - 1 of them");
 
-  struct kvm_cpuid2 *cpuid = cut(sizeof *cpuid, 0);
+  struct kvm_cpuid2* cpuid = cut(sizeof *cpuid, 0);
   cpuid->nent = 1000;
   fails(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid), EFAULT, "KVM_GET_SUPPORTED_CPUID into nothing");
   cpuid->nent = 1;
   fails(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid), E2BIG, "KVM_GET_SUPPORTED_CPUID with too small a count");
 
-  struct kvm_tdx_cmd *command = cut(sizeof *command, 0);
+  struct kvm_tdx_cmd* command = cut(sizeof *command, 0);
   *command = (struct kvm_tdx_cmd){.id = KVM_TDX_INIT_VM, .data = (uint64_t)init};
   mprotect(good, 2 * PAGE, PROT_READ);
   fails(ioctl(vm, KVM_MEMORY_ENCRYPT_OP, command), EFAULT, "a command whose hw_error cannot be written back");
@@ -69,7 +71,7 @@ static void structures(int kvm, int vm) {
   free(init);
 }
 
-static void vcpu_requests(const struct td *td) {
+static void vcpu_requests(const struct td* td) {
   for (int which = 0; which < BAD; which++) {
     fails(ioctl(td->vcpu, KVM_SET_CPUID2, bad(which)), EFAULT, "KVM_SET_CPUID2");
     fails(ioctl(td->vcpu, KVM_MEMORY_ENCRYPT_OP, bad(which)), EFAULT, "KVM_MEMORY_ENCRYPT_OP of a vCPU");
@@ -77,15 +79,16 @@ static void vcpu_requests(const struct td *td) {
     fails(tdx(td->vcpu, KVM_TDX_INIT_MEM_REGION, 0, bad(which), NULL), EFAULT, "KVM_TDX_INIT_MEM_REGION");
     if (bad(which) != NULL) fails(ioctl(td->vcpu, KVM_SET_SIGNAL_MASK, bad(which)), EFAULT, "KVM_SET_SIGNAL_MASK");
   }
-  struct kvm_signal_mask *mask = cut(sizeof *mask, 0);
+  struct kvm_signal_mask* mask = cut(sizeof *mask, 0);
   mask->len = 8;
   fails(ioctl(td->vcpu, KVM_SET_SIGNAL_MASK, mask), EFAULT, "KVM_SET_SIGNAL_MASK whose signals are cut");
   mask->len = 9;
   fails(ioctl(td->vcpu, KVM_SET_SIGNAL_MASK, mask), EINVAL, "KVM_SET_SIGNAL_MASK of nine bytes");
   const struct kvm_cpuid2 one = {.nent = 1};
-  void *cpuid = memcpy(cut(sizeof one + sizeof(struct kvm_cpuid_entry2), 1), &one, sizeof one);
+  void* cpuid = memcpy(cut(sizeof one + sizeof(struct kvm_cpuid_entry2), 1), &one, sizeof one);
   fails(ioctl(td->vcpu, KVM_SET_CPUID2, cpuid), EFAULT, "KVM_SET_CPUID2 whose entry is cut");
-  fails(init_mem_region(td->vcpu, barred, guest_base(), 1, 0), EFAULT, "KVM_TDX_INIT_MEM_REGION from a source that is barred");
+  fails(init_mem_region(td->vcpu, barred, guest_base(), 1, 0), EFAULT,
+        "KVM_TDX_INIT_MEM_REGION from a source that is barred");
   fails(init_mem_region(td->vcpu, NULL, guest_base(), 1, 0), EFAULT, "KVM_TDX_INIT_MEM_REGION from no source");
 }
 

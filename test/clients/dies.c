@@ -1,6 +1,6 @@
 /*
- * A client that dies in the middle of things, many times over: whoever serves it must let go of all it had. Its last TD,
- * made when the others are gone, needs their KeyIDs.
+ * A client that dies in the middle of things, many times over: whoever serves it must let go of all it had. Its last
+ * TD, made when the others are gone, needs their KeyIDs.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -8,8 +8,8 @@
 
 #include "client.h"
 
-static void *runs(void *argument) {
-  const struct td *td = argument;
+static void* runs(void* argument) {
+  const struct td* td = argument;
   ioctl(td->vcpu, KVM_RUN, 0);
   return NULL;
 }
@@ -45,7 +45,7 @@ static void dies(int how) {
   }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   const bool with_run = argc > 1 && strcmp(argv[1], "run") == 0;
   for (int round = 0; round < 3; round++) {
     for (int how = 0; how <= 9; how++) {

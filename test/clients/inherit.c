@@ -10,7 +10,7 @@ static int exit_status(pid_t child) {
 }
 
 /** In the executed program: what was inherited, and that the rest was closed. */
-static int executed(char **argv) {
+static int executed(char** argv) {
   const int kvm = atoi(argv[2]);
   const int vm = atoi(argv[3]);
   if (ioctl(kvm, KVM_GET_API_VERSION, 0) != 12) return 1;
@@ -18,12 +18,12 @@ static int executed(char **argv) {
   /* A system descriptor is nobody's in particular: it makes VMs here as there. */
   const int own = ioctl(kvm, KVM_CREATE_VM, KVM_X86_TDX_VM);
   if (own < 0) return 3;
-  struct kvm_tdx_init_vm *init = default_parameters(kvm, own);
+  struct kvm_tdx_init_vm* init = default_parameters(kvm, own);
   return tdx(own, KVM_TDX_INIT_VM, 0, init, NULL) == 0 ? 0 : 4;
 }
 
 /** A VM belongs to the address space that made it (api.rst, 4: "VM ioctls must be issued from the same process"). */
-static int in_child(const struct td *td) {
+static int in_child(const struct td* td) {
   if (ioctl(td->kvm, KVM_GET_API_VERSION, 0) != 12) return 1;
   if (ioctl(td->vm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY) != -1 || errno != EIO) return 2;
   if (ioctl(td->vcpu, KVM_RUN, 0) != -1 || errno != EIO) return 3;
@@ -44,7 +44,7 @@ static void forked(void) {
   free_td(&td);
 }
 
-static void executes(char *self) {
+static void executes(char* self) {
   char kvm_number[12], vm_number[12];
   const int kvm = open("/dev/kvm", O_RDWR); /* not closed by exec */
   const int vm = ioctl(kvm, KVM_CREATE_VM, KVM_X86_TDX_VM);
@@ -71,7 +71,7 @@ static void held_by_children(void) {
   free_td(&td);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc == 4 && strcmp(argv[1], "executed") == 0) return executed(argv);
   forked();
   executes(argv[0]);

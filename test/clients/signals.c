@@ -18,19 +18,19 @@ static void after(int milliseconds) {
 }
 
 struct kicker {
-  struct kvm_run *run;
+  struct kvm_run* run;
   pthread_t thread;
 };
 
-static void *kick(void *argument) {
-  struct kicker *kicker = argument;
+static void* kick(void* argument) {
+  struct kicker* kicker = argument;
   usleep(50000);
-  *(volatile uint8_t *)&kicker->run->immediate_exit = 1;
+  *(volatile uint8_t*)&kicker->run->immediate_exit = 1;
   pthread_kill(kicker->thread, SIGUSR1);
   return NULL;
 }
 
-static void interrupts(enum guest guest, const char *what) {
+static void interrupts(enum guest guest, const char* what) {
   struct td td = make_td(FINALIZED, guest);
   after(50);
   fails(ioctl(td.vcpu, KVM_RUN, 0), EINTR, what);
@@ -48,7 +48,7 @@ static void interrupts(enum guest guest, const char *what) {
 
   sigset_t none, alarm_only;
   uint8_t bytes[12] = {0};
-  struct kvm_signal_mask *mask = (struct kvm_signal_mask *)bytes;
+  struct kvm_signal_mask* mask = (struct kvm_signal_mask*)bytes;
   mask->len = 8;
   sigemptyset(&none);
   memcpy(mask->sigset, &none, 8);

@@ -5,7 +5,7 @@
 
 #define THREADS 6
 
-static void *own_td(void *unused) {
+static void* own_td(void* unused) {
   (void)unused;
   for (int round = 0; round < 2; round++) {
     struct td td = make_td(FINALIZED, GUEST_EXITS);
@@ -22,12 +22,12 @@ struct shared {
 };
 
 struct asker {
-  struct shared *shared;
+  struct shared* shared;
   int number, vcpu;
 };
 
-static void *asks(void *argument) {
-  struct asker *asker = argument;
+static void* asks(void* argument) {
+  struct asker* asker = argument;
   pthread_barrier_wait(&asker->shared->start);
   for (int i = 0; i < 50; i++) {
     if (ioctl(asker->shared->kvm, KVM_GET_API_VERSION, 0) != 12) return "KVM_GET_API_VERSION was not 12";
@@ -36,11 +36,11 @@ static void *asks(void *argument) {
   return NULL;
 }
 
-static void join(pthread_t *threads, int count, const char *what) {
+static void join(pthread_t* threads, int count, const char* what) {
   for (int i = 0; i < count; i++) {
-    void *wrong = NULL;
+    void* wrong = NULL;
     pthread_join(threads[i], &wrong);
-    check(wrong == NULL, "%s, thread %d%s%s", what, i, wrong ? ": " : "", wrong ? (const char *)wrong : "");
+    check(wrong == NULL, "%s, thread %d%s%s", what, i, wrong ? ": " : "", wrong ? (const char*)wrong : "");
   }
 }
 
@@ -64,7 +64,8 @@ int main(void) {
     made += askers[i].vcpu >= 0;
     if (askers[i].vcpu >= 0) close(askers[i].vcpu);
   }
-  check(made == (most < THREADS ? most : THREADS), "each thread made its vCPU, up to the limit of the VM (%d of %d)", made, THREADS);
+  check(made == (most < THREADS ? most : THREADS), "each thread made its vCPU, up to the limit of the VM (%d of %d)",
+        made, THREADS);
   free_td(&td);
   return finish();
 }
