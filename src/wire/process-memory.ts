@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import type { Task } from '../mock/kernel/user.js';
 
 const PAGE = 4096;
@@ -77,6 +77,16 @@ export class ProcessTask implements Task {
 
   page(address: bigint): Uint8Array | undefined {
     return this.readUser(address, PAGE);
+  }
+
+  /** Which eventfd a descriptor is: its number in the kernel; 'foreign' for another file, undefined where none is open. */
+  eventfd(fd: number): string | undefined {
+    try {
+      const info = readFileSync(`${this.folder}/${this.pid}/fdinfo/${fd}`, 'latin1');
+      return /^eventfd-id:\s*(\d+)/m.exec(info)?.[1] ?? 'foreign';
+    } catch {
+      return undefined;
+    }
   }
 
   /** Signals end KVM_RUN only; the client says so itself. */
