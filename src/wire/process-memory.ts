@@ -1,5 +1,6 @@
 import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import type { Task } from '../mock/kernel/user.js';
+import { Mappings } from './mappings.js';
 
 const PAGE = 4096;
 /** No process maps its first pages (vm.mmap_min_addr). */
@@ -14,11 +15,13 @@ type Transfer = (file: number, data: Uint8Array, offset: number, length: number,
 export class ProcessTask implements Task {
   #file: number | undefined;
   #closed = false;
+  readonly #mappings: Mappings;
 
   constructor(
     readonly pid: number,
     private readonly folder = '/proc',
   ) {
+    this.#mappings = new Mappings(`${folder}/${pid}/maps`);
     this.#open();
   }
 
@@ -53,12 +56,12 @@ export class ProcessTask implements Task {
   /** copy_from_user(): undefined unless all of it is mapped. */
   readUser(address: bigint, length: number): Uint8Array | undefined {
     const data = new Uint8Array(length);
-    return this.#transfer(address, data, readSync) ? data : undefined;
+    return this.#mappings.allow('r', address, length) && this.#transfer(address, data, readSync) ? data : undefined;
   }
 
   /** copy_to_user(): false unless all of it is mapped for writing. */
   writeUser(address: bigint, data: Uint8Array): boolean {
-    return this.#transfer(address, data, writeSync);
+    return this.#mappings.allow('w', address, data.length) && this.#transfer(address, data, writeSync);
   }
 
   #transfer(address: bigint, data: Uint8Array, by: Transfer): boolean {
