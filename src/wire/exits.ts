@@ -17,8 +17,6 @@ const EXIT_REASON: Readonly<Record<Exclude<VcpuExit['reason'], 'unknown'>, numbe
   'memory-fault': KVM_EXIT.MEMORY_FAULT,
   'system-event': KVM_EXIT.SYSTEM_EVENT,
   tdx: KVM_EXIT.TDX,
-  'x86-rdmsr': KVM_EXIT.X86_RDMSR,
-  'x86-wrmsr': KVM_EXIT.X86_WRMSR,
   'internal-error': KVM_EXIT.INTERNAL_ERROR,
   'fail-entry': KVM_EXIT.FAIL_ENTRY,
   intr: KVM_EXIT.INTR,
