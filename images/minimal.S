@@ -1,4 +1,4 @@
-# A minimal Trust Domain, the whole of it: 64 KiB that end at 4 GiB.
+# The minimal Trust Domain: what a TD can do that a plain VM cannot, once each, and nothing else.
 #
 # What to know before reading, if TDX is new:
 #  - A Trust Domain (TD) is a virtual machine whose memory and registers its host cannot read. Between the two stands the
@@ -9,91 +9,37 @@
 #    (by convention the address of the TD HOB). The host is not trusted: nothing from it is used here unchecked.
 #  - The TD asks the module by the instruction TDCALL, leaf number in RAX, status back in RAX (0 is success). Leaf 0,
 #    TDG.VP.VMCALL, goes through to the host. TDCALL works in 64-bit mode only (else #GP), so getting there comes first.
-#  - Instructions that a plain VM would leave to its host (IN, OUT, HLT, most of CPUID, RDMSR) raise #VE in a TD, exception
-#    20. A TD that knows what it wants calls VMCALL instead, as this one does.
+#  - Instructions that a plain VM would leave to its host (IN, OUT, HLT, some of CPUID, RDMSR) raise #VE in a TD, exception
+#    20: the TD decides what the host gets to know, and what to believe of its answer.
 #
-# What it does: long mode; TDG.VP.INFO; a greeting on the console, port 0x3f8; 0 to the exit port, 0xf4 (1: a TDCALL was
-# refused, 2: an exception). vCPUs other than 0 are parked. An exception is told on the console.
+# What it does, each with a line on the console (port 0x3f8): TDG.VP.INFO; CPUID, answered by the module, and by the host after
+# a #VE; accepts a page; extends RTMR 2; gets a TDREPORT. Then a status to the exit port (0xf4): 0 done, 1 a TDCALL was refused,
+# 2 an exception that it does not handle. vCPUs other than 0 are parked.
 #
-# It is also a valid TDVF image, so that VMMs made for firmware take it: see "TDVF metadata" at the end.
+# It is also a valid TDVF image, so that VMMs made for firmware take it: see tdvf.inc.
 #
-# Built by scripts/build-images.mjs with the GNU assembler and linker. Padding and jumps are written such that every version of them
-# gives the same bytes; a test compares them with images/minimal.bin.
+# Built by scripts/build-images.mjs with the GNU assembler and linker. Padding and jumps are written such that every version of
+# them gives the same bytes; a test compares them with images/minimal.bin.
 
-        .set    IMAGE_SIZE, 0x10000
-        .set    IMAGE_BASE, 0x100000000 - IMAGE_SIZE    # minimal.ld places the image there
+        .include "tdx.inc"
+        .include "long-mode.inc"                        # begins at the reset vector, ends at start64
 
-# Memory that the metadata asks the host for: zeroed, unmeasured.
-        .set    HOB_BASE, 0x9000
-        .set    HOB_SIZE, 0x1000
-        .set    TEMP_BASE, 0x10000                      # stack from its end downwards; the start is for buffers
-        .set    TEMP_SIZE, 0x4000
-        .set    STACK_TOP, TEMP_BASE + TEMP_SIZE
-
-        .set    CONSOLE_PORT, 0x3f8
-        .set    EXIT_PORT, 0xf4
         .set    EXIT_DONE, 0
         .set    EXIT_REFUSED, 1
         .set    EXIT_EXCEPTION, 2
 
-# TDCALL leaves (Intel TDX module ABI) and TDG.VP.VMCALL sub-functions (GHCI), which are VMX exit reasons where there is one.
-        .set    TDG_VP_VMCALL, 0
-        .set    TDG_VP_INFO, 1
-        .set    TDG_VP_VEINFO_GET, 3
-        .set    VMCALL_HLT, 12
-        .set    VMCALL_IO, 30
-# RCX of a VMCALL says which registers the host may see and change: R10 to R15.
-        .set    VMCALL_R10_R15, 0xfc00
+# Buffers. The module wants them aligned, so that none crosses a page.
+        .set    TDREPORT, TEMP_BASE                     # 1024 bytes
+        .set    VE_COUNT, TEMP_BASE + 0x400             # #VEs handled so far
 
-        .set    CODE64, 8                               # selectors of the GDT below
-        .set    DATA, 16
+# RAM that the host did not add before the start. Any machine has it: below 640 KiB.
+        .set    UNACCEPTED_PAGE, 0x80000
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The interrupt descriptor table.
+
         .set    VECTORS, 32
         .set    VE_VECTOR, 20
-
-        .macro  tdcall_                                 # older assemblers do not know the mnemonic
-        .byte   0x66, 0x0f, 0x01, 0xcc
-        .endm
-
-        .text
-image:
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Page tables: the identity map of the first GiB (RAM) and of the last GiB below 4 GiB (this image), in 2 MiB pages.
-# They are part of the measured image; Accessed and Dirty are set, so the processor never writes to them.
-
-        .set    TABLE, 0x23                             # Present, Writable, Accessed
-        .set    PAGE_2M, 0xe3                           # and Dirty, Page Size
-        .set    TOP_GIB, 0xc0000000
-
-pml4:   .quad   pdpt + TABLE
-        .org    0x1000, 0
-pdpt:   .quad   pd_first + TABLE, 0, 0, pd_last + TABLE
-        .org    0x2000, 0
-
-        .macro  two_mib_pages from
-        .set    page, \from
-        .rept   512
-        .quad   page + PAGE_2M
-        .set    page, page + 0x200000
-        .endr
-        .endm
-
-pd_first:
-        two_mib_pages 0
-pd_last:
-        two_mib_pages TOP_GIB
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Descriptor tables.
-
-        .org    0x4000, 0
-gdt:    .quad   0
-        .quad   0x00af9b000000ffff                      # CODE64: 64-bit, ring 0, accessed
-        .quad   0x00cf93000000ffff                      # DATA: flat, ring 0, accessed
-gdt_end:
-gdt_pointer:                                            # loaded in 32-bit mode: the base has 32 bits
-        .word   gdt_end - gdt - 1
-        .long   gdt
 
         .org    0x4100, 0
 # A gate holds its handler's address in three pieces; the stubs are 16 bytes apart so that it can be computed here.
@@ -116,12 +62,10 @@ idt_pointer:                                            # loaded in 64-bit mode
         .word   idt_end - idt - 1
         .quad   idt
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Exception stubs: one per vector, all leave the stack as: vector, error code, RIP, CS, RFLAGS, RSP, SS.
 
         .org    0x4400, 0
         .set    STUBS, 0x4400
-        .code64
         .macro  stub vector
         .if     \vector == 8 || (\vector >= 10 && \vector <= 14) || \vector == 17 || \vector == 21 || \vector == 29 || \vector == 30
         # the processor has pushed an error code
@@ -129,8 +73,7 @@ idt_pointer:                                            # loaded in 64-bit mode
         pushq   $0
         .endif
         pushq   $\vector
-        .byte   0xe9                                    # jmp exception, always in the long form
-        .long   exception - (. + 4)
+        jump    exception
         .balign 16, 0xcc
         .endm
 
@@ -143,262 +86,301 @@ idt_pointer:                                            # loaded in 64-bit mode
         .noaltmacro
 
 # ---------------------------------------------------------------------------------------------------------------------
-# From the reset vector to 64-bit mode. No stack, no IDT yet: anything that faults here ends the TD (a triple fault).
-
-        .org    0x5000, 0xcc
-        .code32
-start32:
-        lgdtl   %cs:gdt_pointer
-
-        movl    %cr4, %eax                              # keep CR4.MCE: the module insists on it
-        orl     $0x20, %eax                             # PAE
-        movl    %eax, %cr4
-        movl    $pml4, %eax
-        movl    %eax, %cr3
-        movl    %cr0, %eax
-        orl     $0x80000000, %eax                       # PG; with EFER.LME set this is long mode
-        movl    %eax, %cr0
-        ljmpl   $CODE64, $start64
-
-        .code64
-start64:
-        movl    $DATA, %eax
-        movl    %eax, %ds
-        movl    %eax, %es
-        movl    %eax, %ss
-        testl   %esi, %esi                              # vCPU index
-        jnz     park
-        movl    $STACK_TOP, %esp
-        lidt    idt_pointer(%rip)
-
-# ---------------------------------------------------------------------------------------------------------------------
 # The program.
 
-main:
+        .org    0x5000, 0xcc
+        .include "console.inc"
+
+start64:
+        testl   %esi, %esi                              # the index of this vCPU
+        jz      1f
+        jump    park
+1:      movl    $STACK_TOP, %esp
+        lidt    idt_pointer(%rip)
+
+        call    greet
+        call    ask_cpuid
+        call    accept_page
+        call    extend_rtmr
+        call    report
+
+        movl    $EXIT_DONE, %edi
+        jump    exit
+
+# What the module knows of this TD.
+greet:
         movl    $TDG_VP_INFO, %eax
-        tdcall_
-        testq   %rax, %rax
-        jnz     refused
+        call    tdcall_or_end
         pushq   %rdx                                    # ATTRIBUTES
         pushq   %r8                                     # 31:0 vCPUs, 63:32 at most
         andl    $0x3f, %ecx                             # GPAW
         pushq   %rcx
-
-        leaq    text_gpaw(%rip), %rsi
-        call    print_text
+        print   "Hello from a Trust Domain: GPAW "
         popq    %rdi
         call    print_decimal
-        leaq    text_vcpus(%rip), %rsi
-        call    print_text
+        print   ", vCPUs "
         movl    (%rsp), %edi
         call    print_decimal
-        leaq    text_of(%rip), %rsi
-        call    print_text
+        print   " of at most "
         popq    %rdi
         shrq    $32, %rdi
         call    print_decimal
-        leaq    text_attributes(%rip), %rsi
-        call    print_text
+        print   ", attributes 0x"
         popq    %rdi
-        call    print_hex
-        leaq    text_end(%rip), %rsi
-        call    print_text
+        call    print_hex64
+        print   "\n"
+        ret
 
-        movl    $EXIT_DONE, %edi
-# Ends the TD with the status in EDI; the host stops running it.
-exit:
-        movl    $EXIT_PORT, %r14d
-        movl    %edi, %r15d
-        call    out_byte
-# Nothing more to do: waits in the host, with interrupts blocked, for ever. Uses no stack: vCPUs may share it.
-park:
-        movl    $VMCALL_R10_R15, %ecx
-        xorl    %r10d, %r10d
-        movl    $VMCALL_HLT, %r11d
-        movl    $1, %r12d                               # interrupts are blocked
-        xorl    %eax, %eax                              # TDG_VP_VMCALL
+# Leaf 0x21 is the module's own: it says that this is a TD. 0x40000000 and above are the host's: #VE, in every version of the
+# module, and the handler below asks it.
+ask_cpuid:
+        movl    $0x21, %eax
+        xorl    %ecx, %ecx
+        cpuid
+        movl    $TEMP_BASE, %esi                        # the name is in EBX, EDX, ECX
+        movl    %ebx, (%rsi)
+        movl    %edx, 4(%rsi)
+        movl    %ecx, 8(%rsi)
+        print   "CPUID 0x21 from the module: '"
+        movl    $TEMP_BASE, %esi
+        movl    $12, %ebx
+        call    print_chars
+        print   "'\n"
+
+        movl    $0x40000000, %eax
+        xorl    %ecx, %ecx
+        cpuid
+        pushq   %rdx
+        pushq   %rcx
+        pushq   %rbx
+        pushq   %rax
+        print   "CPUID 0x40000000 from the host, after "
+        movl    VE_COUNT, %edi
+        call    print_decimal
+        print   " #VE: EAX 0x"
+        popq    %rdi
+        call    print_hex32
+        print   ", EBX 0x"
+        popq    %rdi
+        call    print_hex32
+        print   ", ECX 0x"
+        popq    %rdi
+        call    print_hex32
+        print   ", EDX 0x"
+        popq    %rdi
+        call    print_hex32
+        print   "\n"
+        ret
+
+# Memory that the host adds to a running TD is out of reach until the TD accepts it: so the host cannot slip in, or exchange, a
+# page unnoticed. There need not be a page yet: then TDG.MEM.PAGE.ACCEPT leaves to the host, which adds one (TDH.MEM.PAGE.AUG),
+# and is executed again.
+accept_page:
+        .set    OPERAND_BUSY, 0x80000200                # bits 63:32 of the status: what happened
+        .set    PAGE_ALREADY_ACCEPTED, 0x00000b0a
+
+1:      movl    $UNACCEPTED_PAGE, %ecx                  # bits 2:0: level, 0 is 4 KiB
+        movl    $TDG_MEM_PAGE_ACCEPT, %eax
         tdcall_
-        pause
-        jmp     park
+        movq    %rax, %rdx
+        shrq    $32, %rdx
+        jz      2f
+        cmpl    $OPERAND_BUSY, %edx                     # the host is at the same page: again
+        je      1b
+        cmpl    $PAGE_ALREADY_ACCEPTED, %edx            # the host has added it before the start; it is no secret then
+        je      3f
+        movl    $TDG_MEM_PAGE_ACCEPT, %edi
+        jump    refused
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Output. R10 to R15, RAX, RCX are lost in a VMCALL; all else is kept, so RSI, RDI, RBX and RBP hold the state.
+2:      movl    $UNACCEPTED_PAGE, %esi                  # the module has cleared it
+        xorl    %eax, %eax
+        movl    $512, %ecx
+4:      orq     -8(%rsi,%rcx,8), %rax
+        decl    %ecx
+        jnz     4b
+        pushq   %rax
+        print   "Page 0x80000 accepted: "
+        popq    %rax
+        testq   %rax, %rax
+        jz      5f
+        print   "not "
+5:      print   "zero, "
+        movl    $UNACCEPTED_PAGE, %esi
+        movl    $0x5ec2e75, %eax
+        movl    %eax, 4092(%rsi)
+        cmpl    4092(%rsi), %eax
+        je      6f
+        print   "not "
+6:      print   "written and read\n"
+        ret
 
-# Writes the byte in R15 to the port in R14: TDG.VP.VMCALL<IO>.
-out_byte:
-        movl    $VMCALL_R10_R15, %ecx
-        xorl    %r10d, %r10d                            # 0: a sub-function of the GHCI
-        movl    $VMCALL_IO, %r11d
-        movl    $1, %r12d                               # bytes
-        movl    $1, %r13d                               # write
-        xorl    %eax, %eax                              # TDG_VP_VMCALL
+3:      print   "Page 0x80000 was accepted before\n"
+        ret
+
+# RTMRs are measurement registers of the TD itself: RTMR 2 becomes SHA-384 of what it was (48 bytes) and 48 bytes more. They
+# are mostly the SHA-384 of something; these are a text.
+extend_rtmr:
+        leaq    rtmr_value(%rip), %rcx
+        movl    $2, %edx
+        movl    $TDG_MR_RTMR_EXTEND, %eax
+        jump    tdcall_or_end
+
+# A TDREPORT: what this TD is, as the module says it, with a MAC that the module of the same machine can check. It carries 64
+# bytes that the TD chooses: usually the hash of a key or a nonce of whoever asked.
+report:
+        .set    REPORT_MRTD, TDREPORT + 512 + 16        # TDINFO_STRUCT is at 512
+        .set    REPORT_RTMR2, TDREPORT + 512 + 304
+
+        movl    $TDREPORT, %ecx
+        leaq    report_data(%rip), %rdx
+        xorl    %r8d, %r8d                              # type
+        movl    $TDG_MR_REPORT, %eax
+        call    tdcall_or_end
+        print   "MRTD "
+        movl    $REPORT_MRTD, %esi
+        call    print_hash
+        print   "RTMR2 "
+        movl    $REPORT_RTMR2, %esi
+print_hash:
+        movl    $48, %ebp
+        call    print_bytes
+        print   "\n"
+        ret
+
+# TDCALL of the leaf in RAX. Comes back only if the module did it.
+tdcall_or_end:
+        movl    %eax, %edi
         tdcall_
-        orq     %r10, %rax                              # RAX: the module's answer, R10: the host's
+        testq   %rax, %rax
         jnz     refused
         ret
 
-print_char:                                             # the character is in R15
-        movl    $CONSOLE_PORT, %r14d
-        jmp     out_byte
-
-print_text:                                             # RSI, ends with 0
-        movzbl  (%rsi), %r15d
-        testl   %r15d, %r15d
-        jz      1f
-        call    print_char
-        incq    %rsi
-        jmp     print_text
-1:      ret
-
-print_hex:                                              # RDI, 16 digits
-        movl    $16, %ebx
-1:      rolq    $4, %rdi
-        movl    %edi, %eax
-        andl    $15, %eax
-        leaq    digits(%rip), %rdx
-        movzbl  (%rdx,%rax), %r15d
-        call    print_char
-        decl    %ebx
-        jnz     1b
-        ret
-
-print_decimal:                                          # RDI
-        movq    %rdi, %rax
-        xorl    %ebx, %ebx                              # digits on the stack
-        movl    $10, %edi
-1:      xorl    %edx, %edx
-        divq    %rdi
-        pushq   %rdx
-        incl    %ebx
-        testq   %rax, %rax
-        jnz     1b
-2:      popq    %r15
-        addl    $'0', %r15d
-        call    print_char
-        decl    %ebx
-        jnz     2b
-        ret
-
-# A TDCALL was refused. The console may be what is refused, so only the exit port is tried, once, without a check.
+# Leaf in EDI, status in RAX.
 refused:
-        movl    $VMCALL_R10_R15, %ecx
-        xorl    %r10d, %r10d
-        movl    $VMCALL_IO, %r11d
-        movl    $1, %r12d
-        movl    $1, %r13d
-        movl    $EXIT_PORT, %r14d
-        movl    $EXIT_REFUSED, %r15d
-        xorl    %eax, %eax
-        tdcall_
-        jmp     park
+        pushq   %rax
+        pushq   %rdi
+        print   "\nTDCALL "
+        popq    %rdi
+        call    print_decimal
+        print   " refused: 0x"
+        popq    %rdi
+        call    print_hex64
+        print   "\n"
+        movl    $EXIT_REFUSED, %edi
+        jump    exit
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Exceptions. None is expected: each is told and ends the TD. For #VE the module says what the instruction wanted
-# (TDG.VP.VEINFO.GET); until that is asked, a second #VE would become a double fault.
+# Exceptions. #VE of CPUID is handled; every other is told and ends the TD.
+#
+# For a #VE the module keeps what the instruction wanted until TDG.VP.VEINFO.GET fetches it. Until then a second #VE would
+# become a double fault, so that comes before anything that might raise one.
+
+        .set    EXIT_REASON_CPUID, 10
+
+# The stack: registers pushed here, then what the stub left.
+        .set    SAVED_RDX, 0
+        .set    SAVED_RCX, 8
+        .set    SAVED_RBX, 16
+        .set    SAVED_RAX, 24
+        .set    VECTOR, 15 * 8
+        .set    ERROR_CODE, VECTOR + 8
+        .set    RETURN_RIP, VECTOR + 16
 
 exception:
         cld
-        leaq    text_exception(%rip), %rsi
-        call    print_text
-        movq    (%rsp), %rdi
-        call    print_decimal
-        cmpl    $VE_VECTOR, (%rsp)
-        jne     1f
+        pushq   %r15
+        pushq   %r14
+        pushq   %r13
+        pushq   %r12
+        pushq   %r11
+        pushq   %r10
+        pushq   %r9
+        pushq   %r8
+        pushq   %rbp
+        pushq   %rdi
+        pushq   %rsi
+        pushq   %rax
+        pushq   %rbx
+        pushq   %rcx
+        pushq   %rdx
+        cmpl    $VE_VECTOR, VECTOR(%rsp)
+        jne     unexpected
+
         movl    $TDG_VP_VEINFO_GET, %eax
+        call    tdcall_or_end
+        movl    %r10d, %ebx                             # length of the instruction
+        movl    %ecx, %ebp                              # VMX exit reason
+        cmpl    $EXIT_REASON_CPUID, %ebp
+        jne     unexpected
+
+# The host's CPUID. It answers what it likes: a TD must not rely on it for anything that matters.
+        movl    $VMCALL_R10_R15, %ecx
+        xorl    %r10d, %r10d
+        movl    $VMCALL_CPUID, %r11d
+        movl    SAVED_RAX(%rsp), %r12d                  # leaf
+        movl    SAVED_RCX(%rsp), %r13d                  # sub-leaf
+        xorl    %eax, %eax                              # TDG_VP_VMCALL
+        xorl    %edi, %edi
         tdcall_
-        testq   %rax, %rax
+        orq     %r10, %rax                              # RAX: the module's answer, R10: the host's
         jnz     refused
-        pushq   %rcx                                    # exit reason
-        leaq    text_reason(%rip), %rsi
-        call    print_text
+
+        movl    %r12d, %r12d                            # 32 bits of each, whatever the host wrote above
+        movq    %r12, SAVED_RAX(%rsp)
+        movl    %r13d, %r13d
+        movq    %r13, SAVED_RBX(%rsp)
+        movl    %r14d, %r14d
+        movq    %r14, SAVED_RCX(%rsp)
+        movl    %r15d, %r15d
+        movq    %r15, SAVED_RDX(%rsp)
+        addq    %rbx, RETURN_RIP(%rsp)                  # done: go on after it
+        incl    VE_COUNT
+
+        popq    %rdx
+        popq    %rcx
+        popq    %rbx
+        popq    %rax
+        popq    %rsi
         popq    %rdi
+        popq    %rbp
+        popq    %r8
+        popq    %r9
+        popq    %r10
+        popq    %r11
+        popq    %r12
+        popq    %r13
+        popq    %r14
+        popq    %r15
+        addq    $16, %rsp                               # vector, error code
+        iretq
+
+unexpected:
+        print   "\nException "
+        movl    VECTOR(%rsp), %edi
         call    print_decimal
-1:      leaq    text_error(%rip), %rsi
-        call    print_text
-        movq    8(%rsp), %rdi
-        call    print_hex
-        leaq    text_rip(%rip), %rsi
-        call    print_text
-        movq    16(%rsp), %rdi
-        call    print_hex
-        leaq    text_end(%rip), %rsi
-        call    print_text
+        cmpl    $VE_VECTOR, VECTOR(%rsp)
+        jne     1f
+        print   ", exit reason "
+        movl    %ebp, %edi
+        call    print_decimal
+1:      print   ", error code 0x"
+        movq    ERROR_CODE(%rsp), %rdi
+        call    print_hex64
+        print   ", at 0x"
+        movq    RETURN_RIP(%rsp), %rdi
+        call    print_hex64
+        print   "\n"
         movl    $EXIT_EXCEPTION, %edi
-        jmp     exit
-
-digits: .ascii  "0123456789abcdef"
-text_gpaw:
-        .asciz  "Hello from a Trust Domain: GPAW "
-text_vcpus:
-        .asciz  ", vCPUs "
-text_of:
-        .asciz  " of at most "
-text_attributes:
-        .asciz  ", attributes 0x"
-text_exception:
-        .asciz  "\nException "
-text_reason:
-        .asciz  ", exit reason "
-text_error:
-        .asciz  ", error code 0x"
-text_rip:
-        .asciz  ", at 0x"
-text_end:
-        .asciz  "\n"
+        jump    exit
 
 # ---------------------------------------------------------------------------------------------------------------------
-# TDVF metadata: which parts of this file go where, in which order the host adds them, and which are measured.
-# (Intel TDX Virtual Firmware Design Guide; the GUID before the descriptor is td-shim's.)
+# Inputs of the module, aligned to 64 bytes as it wants them.
 
-        .org    0xfe00, 0
-        .long   0xe9eaf9f3                              # e9eaf9f3-168e-44d5-a8eb-7f4d8738f6ae
-        .word   0x168e, 0x44d5
-        .byte   0xa8, 0xeb, 0x7f, 0x4d, 0x87, 0x38, 0xf6, 0xae
-descriptor:
-        .ascii  "TDVF"
-        .long   descriptor_end - descriptor
-        .long   1                                       # version
-        .long   (descriptor_end - sections) / 32
+        .balign 64, 0
+rtmr_value:                                             # 48 bytes
+        .ascii  "kvm-tdx: the minimal TD extends RTMR 2 by this. "
+        .balign 64, 0
+report_data:                                            # 64 bytes
+        .ascii  "kvm-tdx: the minimal TD asked for this report.                  "
 
-        .set    BFV, 0                                  # firmware, from the file
-        .set    TD_HOB, 2                               # where the host describes the memory
-        .set    TEMP_MEM, 3
-        .set    MR_EXTEND, 1                            # attribute: the content is measured
-
-        .macro  section data_offset, raw_size, address, size, type, attributes
-        .long   \data_offset, \raw_size
-        .quad   \address, \size
-        .long   \type, \attributes
-        .endm
-sections:
-        section 0, IMAGE_SIZE, IMAGE_BASE, IMAGE_SIZE, BFV, MR_EXTEND
-        section 0, 0, TEMP_BASE, TEMP_SIZE, TEMP_MEM, 0
-        section 0, 0, HOB_BASE, HOB_SIZE, TD_HOB, 0
-descriptor_end:
-
-# The table of GUIDs that OVMF has at its end; it is read backwards, from its footer.
-
-        .org    IMAGE_SIZE - 0x48, 0
-guid_table:
-        .long   IMAGE_SIZE - (descriptor - image)       # TDX metadata: its distance from the end
-        .word   22
-        .long   0xe47a6535                              # e47a6535-984a-4798-865e-4685a7bf8ec2
-        .word   0x984a, 0x4798
-        .byte   0x86, 0x5e, 0x46, 0x85, 0xa7, 0xbf, 0x8e, 0xc2
-        .word   guid_table_end - guid_table
-        .long   0x96b582de                              # 96b582de-1fb2-45f7-baea-a366c55a082d, the footer
-        .word   0x1fb2, 0x45f7
-        .byte   0xba, 0xea, 0xa3, 0x66, 0xc5, 0x5a, 0x08, 0x2d
-guid_table_end:
-
-        .org    IMAGE_SIZE - 0x20, 0
-        .long   descriptor - image                      # the older way to the metadata, from the start of the file
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The reset vector, 0xfffffff0.
-
-        .org    IMAGE_SIZE - 0x10, 0
-        .code32
-        .byte   0xe9                                    # jmp start32, always in the long form
-        .long   start32 - (. + 4)
-        .org    IMAGE_SIZE, 0x90
+        .include "tdvf.inc"

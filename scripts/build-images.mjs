@@ -1,4 +1,4 @@
-// Builds images/NAME.bin from images/NAME.S with the GNU assembler, linker and objcopy for x86-64.
+// Builds images/NAME.bin from images/NAME.S, and the files that it includes, with the GNU assembler, linker and objcopy for x86-64.
 //   node scripts/build-images.mjs          writes the images next to their sources
 //   node scripts/build-images.mjs --check  compares instead; exit code 1 if one differs, 3 without binutils
 import { spawnSync } from 'node:child_process';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const NAMES = ['minimal'];
+const NAMES = ['minimal', 'fatal', 'triple-fault'];
 const NO_BINUTILS = 3;
 const folder = join(dirname(fileURLToPath(import.meta.url)), '..', 'images');
 const native = process.platform === 'linux' && process.arch === 'x64';
@@ -24,8 +24,8 @@ function run(tool, args) {
 
 function build(name, scratch) {
   const file = (extension) => join(scratch, `${name}.${extension}`);
-  run('as', ['--64', '--fatal-warnings', '-o', file('o'), join(folder, `${name}.S`)]);
-  run('ld', ['-m', 'elf_x86_64', '-e', '0xfffffff0', '-T', join(folder, `${name}.ld`), '-o', file('elf'), file('o')]);
+  run('as', ['--64', '--fatal-warnings', '-I', folder, '-o', file('o'), join(folder, `${name}.S`)]);
+  run('ld', ['-m', 'elf_x86_64', '-e', '0xfffffff0', '-T', join(folder, 'image.ld'), '-o', file('elf'), file('o')]);
   run('objcopy', ['-O', 'binary', '-j', '.image', file('elf'), file('bin')]);
   return readFileSync(file('bin'));
 }

@@ -1,11 +1,12 @@
-// Builds the addon with node-gyp, as users do: node scripts/build-native.mjs [--optional]
+// Builds the addon with node-gyp, as users do, and the preload library: node scripts/build-native.mjs [--optional]
 // --optional: whatever is missing or fails, say so in one line and exit 0; everything then runs on the model.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { buildPreload, preloadLibrary, preloadSources } from './preload-library.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
@@ -35,6 +36,8 @@ function fingerprint() {
   hash.update(readFileSync(require.resolve('node-addon-api/package.json')));
   return hash.digest('hex');
 }
+
+const changed = (path) => statSync(resolve(root, path)).mtimeMs;
 
 const onPath = (names) =>
   names.find((name) =>
@@ -80,10 +83,27 @@ try {
 } catch (error) {
   stop(`not built, ${error.message}`);
 }
-if (existsSync(addon) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) process.exit(0);
+const addonIsFresh = existsSync(addon) && existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted;
+const preloadIsFresh =
+  existsSync(preloadLibrary) && preloadSources.every((path) => changed(path) < changed(preloadLibrary));
+if (addonIsFresh && preloadIsFresh) process.exit(0);
 
-const compiler = process.env.CXX?.split(' ')[0];
-if (!onPath(compiler ? [compiler] : ['c++', 'g++', 'clang++'])) stop('not built, no C++ compiler was found');
+const chosen = process.env.CXX?.split(' ')[0];
+const compiler = onPath(chosen ? [chosen] : ['c++', 'g++', 'clang++']);
+if (!compiler) stop('not built, no C++ compiler was found');
+
+if (!preloadIsFresh) {
+  const failed = buildPreload(process.env.CXX || compiler);
+  if (failed === undefined) {
+    console.log('preload library: built');
+  } else {
+    process.stderr.write(failed.split('\n').slice(-60).join('\n'));
+    console.log('preload library: the build failed, its last lines are above; without it there is no tdxctl with-mock');
+    if (!optional) process.exitCode = 1;
+  }
+}
+if (addonIsFresh) process.exit();
+
 if (!onPath(['make', 'gmake'])) stop('not built, no make was found');
 const nodeGyp = (() => {
   try {

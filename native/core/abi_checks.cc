@@ -3,6 +3,7 @@
 
 #include "abi.hpp"
 #include "abi_run.hpp"
+#include "abi_state.hpp"
 #include "abi_tdx.hpp"
 
 namespace kvmtdx::abi {
@@ -63,6 +64,32 @@ AT(kvm_sregs, cr8, 256);
 AT(kvm_sregs, efer, 264);
 AT(kvm_sregs, apic_base, 272);
 AT(kvm_sregs, interrupt_bitmap, 280);
+
+SIZE(kvm_xsave, 4096);
+
+SIZE(kvm_xcr, 16);
+AT(kvm_xcr, value, 8);
+SIZE(kvm_xcrs, 392);
+AT(kvm_xcrs, xcrs, 8);
+AT(kvm_xcrs, padding, 264);
+
+SIZE(kvm_vcpu_events, 64);
+AT(kvm_vcpu_events, exception.error_code, 4);
+AT(kvm_vcpu_events, interrupt, 8);
+AT(kvm_vcpu_events, nmi, 12);
+AT(kvm_vcpu_events, sipi_vector, 16);
+AT(kvm_vcpu_events, flags, 20);
+AT(kvm_vcpu_events, smi, 24);
+AT(kvm_vcpu_events, triple_fault, 28);
+AT(kvm_vcpu_events, exception_has_payload, 55);
+AT(kvm_vcpu_events, exception_payload, 56);
+
+SIZE(kvm_msr_filter_range, 24);
+AT(kvm_msr_filter_range, nmsrs, 4);
+AT(kvm_msr_filter_range, base, 8);
+AT(kvm_msr_filter_range, bitmap, 16);
+SIZE(kvm_msr_filter, 392);
+AT(kvm_msr_filter, ranges, 8);
 
 SIZE(kvm_enable_cap, 104);
 AT(kvm_enable_cap, cap, 0);

@@ -16,6 +16,8 @@ inline constexpr uint32_t kExitFailEntry = 9;
 inline constexpr uint32_t kExitIntr = 10;
 inline constexpr uint32_t kExitInternalError = 17;
 inline constexpr uint32_t kExitSystemEvent = 24;
+inline constexpr uint32_t kExitX86Rdmsr = 29;
+inline constexpr uint32_t kExitX86Wrmsr = 30;
 inline constexpr uint32_t kExitMemoryFault = 39;
 inline constexpr uint32_t kExitTdx = 40;
 
@@ -69,6 +71,15 @@ struct kvm_run_system_event {
   uint64_t data[kMaxExitData];
 };
 
+struct kvm_run_msr {
+  /** From user space: not 0 makes it a #GP. */
+  uint8_t error;
+  uint8_t pad[7];
+  uint32_t reason;
+  uint32_t index;
+  uint64_t data;
+};
+
 struct kvm_run_memory_fault {
   uint64_t flags;
   uint64_t gpa;
@@ -117,6 +128,7 @@ struct kvm_run {
     kvm_run_hypercall hypercall;
     kvm_run_internal internal;
     kvm_run_system_event system_event;
+    kvm_run_msr msr;
     kvm_run_memory_fault memory_fault;
     kvm_run_tdx tdx;
     char padding[256];

@@ -72,6 +72,10 @@ Exit DecodeExit(const RunPages& pages) {
       return SystemEventExit{run.system_event.type, Numbers(run.system_event.data, run.system_event.ndata)};
     case abi::kExitTdx:
       return DecodeTdx(run.tdx);
+    case abi::kExitX86Rdmsr:
+      return MsrExit{false, run.msr.reason, run.msr.index, 0};
+    case abi::kExitX86Wrmsr:
+      return MsrExit{true, run.msr.reason, run.msr.index, run.msr.data};
     case abi::kExitInternalError:
       return InternalErrorExit{run.internal.suberror, Numbers(run.internal.data, run.internal.ndata)};
     case abi::kExitFailEntry:

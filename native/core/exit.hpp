@@ -51,6 +51,13 @@ struct TdxExit {
   uint64_t first;
   uint64_t second;
 };
+struct MsrExit {
+  bool write;
+  uint32_t reason;
+  uint32_t index;
+  /** 0 for a read. */
+  uint64_t data;
+};
 struct InternalErrorExit {
   uint32_t suberror;
   std::vector<uint64_t> data;
@@ -65,7 +72,7 @@ struct UnknownExit {
 };
 
 using Exit = std::variant<IoExit, MmioExit, HltExit, ShutdownExit, HypercallExit, MemoryFaultExit, SystemEventExit,
-                          TdxExit, InternalErrorExit, FailEntryExit, IntrExit, UnknownExit>;
+                          TdxExit, MsrExit, InternalErrorExit, FailEntryExit, IntrExit, UnknownExit>;
 
 /** The pages that a vCPU shares with the kernel: at least one struct kvm_run, and port data behind it. */
 class RunPages {

@@ -34,6 +34,11 @@ void PendingReply::Expect(const RunPages& pages) {
     case abi::kExitTdx:
       kind_ = run.tdx.nr == abi::kTdvmcallGetTdVmCallInfo ? Kind::kTdVmCallInfo : Kind::kTdx;
       break;
+    case abi::kExitX86Rdmsr:
+    case abi::kExitX86Wrmsr:
+      kind_ = Kind::kMsr;
+      pages.run().msr.error = 1;
+      break;
     default:
       break;
   }
@@ -54,6 +59,7 @@ void PendingReply::Apply(const Reply& reply, const RunPages& pages) const {
   if (reply.tdvmcall_info && kind_ != Kind::kTdVmCallInfo) {
     ThrowType("reply.tdVmCallInfo: the last exit was no GetTdVmCallInfo");
   }
+  if (reply.msr && kind_ != Kind::kMsr) ThrowType("reply.msr: the last exit was no access to an MSR");
 
   abi::kvm_run& run = pages.run();
   // Both are spans of equal length: the caller's bytes and the exit's own part of the shared pages.
@@ -65,6 +71,10 @@ void PendingReply::Apply(const Reply& reply, const RunPages& pages) const {
     info.r12 = (*reply.tdvmcall_info)[1];
     info.r13 = (*reply.tdvmcall_info)[2];
     info.r14 = (*reply.tdvmcall_info)[3];
+  }
+  if (reply.msr) {
+    run.msr.error = reply.msr->error ? 1 : 0;
+    if (run.exit_reason == abi::kExitX86Rdmsr) run.msr.data = reply.msr->data;
   }
 }
 

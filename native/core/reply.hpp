@@ -10,17 +10,24 @@
 
 namespace kvmtdx {
 
+/** Of an MSR access: its value where it was a read, or that it is a #GP. */
+struct MsrReply {
+  bool error;
+  uint64_t data;
+};
+
 struct Reply {
   std::optional<std::span<const uint8_t>> data;
   std::optional<uint64_t> ret;
   /** R11 to R14 of GetTdVmCallInfo. */
   std::optional<std::array<uint64_t, 4>> tdvmcall_info;
+  std::optional<MsrReply> msr;
 };
 
 /** The answer that the exit in `pages` waits for, remembered until the next run. */
 class PendingReply {
  public:
-  /** Call once per exit. A read is answered with 0xff, an empty bus, unless Apply says otherwise. */
+  /** Call once per exit. Unless Apply says otherwise, a read is answered with 0xff, an empty bus, an MSR access is a #GP. */
   void Expect(const RunPages& pages);
   /** Nothing is waited for any more. */
   void Clear() { kind_ = Kind::kNone; }
@@ -28,7 +35,7 @@ class PendingReply {
   void Apply(const Reply& reply, const RunPages& pages) const;
 
  private:
-  enum class Kind { kNone, kPortRead, kMmioRead, kHypercall, kTdx, kTdVmCallInfo };
+  enum class Kind { kNone, kPortRead, kMmioRead, kHypercall, kTdx, kTdVmCallInfo, kMsr };
 
   std::span<uint8_t> Data(const RunPages& pages) const;
 

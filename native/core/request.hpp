@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "abi.hpp"
+#include "abi_state.hpp"
 #include "sys.hpp"
 
 namespace kvmtdx {
@@ -49,6 +50,13 @@ inline constexpr Request kGetRegs{abi::kGetRegs, "KVM_GET_REGS", OnEintr::kRetry
 inline constexpr Request kSetRegs{abi::kSetRegs, "KVM_SET_REGS", OnEintr::kRetry};
 inline constexpr Request kGetSregs{abi::kGetSregs, "KVM_GET_SREGS", OnEintr::kRetry};
 inline constexpr Request kSetSregs{abi::kSetSregs, "KVM_SET_SREGS", OnEintr::kRetry};
+inline constexpr Request kGetXsave{abi::kGetXsave, "KVM_GET_XSAVE", OnEintr::kRetry};
+inline constexpr Request kSetXsave{abi::kSetXsave, "KVM_SET_XSAVE", OnEintr::kRetry};
+inline constexpr Request kGetXcrs{abi::kGetXcrs, "KVM_GET_XCRS", OnEintr::kRetry};
+inline constexpr Request kSetXcrs{abi::kSetXcrs, "KVM_SET_XCRS", OnEintr::kRetry};
+inline constexpr Request kGetVcpuEvents{abi::kGetVcpuEvents, "KVM_GET_VCPU_EVENTS", OnEintr::kRetry};
+inline constexpr Request kSetVcpuEvents{abi::kSetVcpuEvents, "KVM_SET_VCPU_EVENTS", OnEintr::kRetry};
+inline constexpr Request kX86SetMsrFilter{abi::kX86SetMsrFilter, "KVM_X86_SET_MSR_FILTER", OnEintr::kRetry};
 // EINTR is how a run is interrupted.
 inline constexpr Request kRun{abi::kRun, "KVM_RUN", OnEintr::kReport};
 

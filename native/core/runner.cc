@@ -28,7 +28,7 @@ bool IsMemoryFault(int error, const abi::kvm_run& run) {
 Runner::Runner(int vcpu_fd, RunPages pages, std::function<void()> on_done)
     : vcpu_fd_(vcpu_fd), pages_(pages), on_done_(std::move(on_done)) {}
 
-void Runner::Start(std::vector<PortRange> ports) {
+void Runner::Start(std::vector<PortRange> ports, Enter enter) {
   if (!thread_.joinable()) {
     const OnlyKickAllowed signals;
     thread_ = std::thread(&Runner::Loop, this);
@@ -36,7 +36,7 @@ void Runner::Start(std::vector<PortRange> ports) {
   ports_ = std::move(ports);
   late_kick_ = interrupted_.load();
   interrupted_ = false;
-  SetImmediateExit(pages_.run(), false);
+  SetImmediateExit(pages_.run(), enter == Enter::kNot);
   asked_ = true;
   work_.Post();
 }

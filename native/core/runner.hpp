@@ -20,6 +20,13 @@ struct RunOutcome {
   int error = 0;
 };
 
+/** How far a run goes. */
+enum class Enter {
+  kGuest,
+  /** With immediate_exit: what the last exit had begun is completed, no further instruction is executed. */
+  kNot,
+};
+
 class Runner {
  public:
   /** `on_done` is called on the vCPU's thread when a run has ended; it must not throw. */
@@ -29,7 +36,7 @@ class Runner {
   Runner& operator=(const Runner&) = delete;
 
   /** Between runs only. The thread starts with the first run. @throws std::system_error if no thread can be had. */
-  void Start(std::vector<PortRange> ports);
+  void Start(std::vector<PortRange> ports, Enter enter = Enter::kGuest);
   /** Ends the run soon, if there is one: its outcome is then kInterrupted, unless an exit was quicker. */
   void Interrupt() noexcept;
   /** After on_done. */

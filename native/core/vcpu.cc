@@ -44,26 +44,33 @@ void Vcpu::SetCpuid2(std::span<const abi::kvm_cpuid_entry2> entries) {
   IssueWith(fd(), request::kSetCpuid2, list.header());
 }
 
-abi::kvm_regs Vcpu::GetRegs() const {
-  abi::kvm_regs regs{};
-  IssueWith(fd(), request::kGetRegs, &regs);
-  return regs;
+template <typename T>
+T Vcpu::Get(const Request& request) const {
+  T state{};
+  IssueWith(fd(), request, &state);
+  return state;
 }
 
-void Vcpu::SetRegs(const abi::kvm_regs& regs) { IssueWith(fd(), request::kSetRegs, &regs); }
-
-abi::kvm_sregs Vcpu::GetSregs() const {
-  abi::kvm_sregs sregs{};
-  IssueWith(fd(), request::kGetSregs, &sregs);
-  return sregs;
+template <typename T>
+void Vcpu::Set(const Request& request, const T& state) {
+  IssueWith(fd(), request, &state);
 }
 
-void Vcpu::SetSregs(const abi::kvm_sregs& sregs) { IssueWith(fd(), request::kSetSregs, &sregs); }
+abi::kvm_regs Vcpu::GetRegs() const { return Get<abi::kvm_regs>(request::kGetRegs); }
+void Vcpu::SetRegs(const abi::kvm_regs& regs) { Set(request::kSetRegs, regs); }
+abi::kvm_sregs Vcpu::GetSregs() const { return Get<abi::kvm_sregs>(request::kGetSregs); }
+void Vcpu::SetSregs(const abi::kvm_sregs& sregs) { Set(request::kSetSregs, sregs); }
+abi::kvm_xsave Vcpu::GetXsave() const { return Get<abi::kvm_xsave>(request::kGetXsave); }
+void Vcpu::SetXsave(const abi::kvm_xsave& xsave) { Set(request::kSetXsave, xsave); }
+abi::kvm_xcrs Vcpu::GetXcrs() const { return Get<abi::kvm_xcrs>(request::kGetXcrs); }
+void Vcpu::SetXcrs(const abi::kvm_xcrs& xcrs) { Set(request::kSetXcrs, xcrs); }
+abi::kvm_vcpu_events Vcpu::GetVcpuEvents() const { return Get<abi::kvm_vcpu_events>(request::kGetVcpuEvents); }
+void Vcpu::SetVcpuEvents(const abi::kvm_vcpu_events& events) { Set(request::kSetVcpuEvents, events); }
 
-void Vcpu::Run(const Reply& reply, std::vector<PortRange> ports) {
+void Vcpu::Run(const Reply& reply, std::vector<PortRange> ports, Enter enter) {
   fd();
   pending_.Apply(reply, pages());
-  runner_.Start(std::move(ports));
+  runner_.Start(std::move(ports), enter);
   pending_.Clear();
   running_ = true;
 }

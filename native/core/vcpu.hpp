@@ -12,6 +12,7 @@
 #include "memory.hpp"
 #include "owned.hpp"
 #include "reply.hpp"
+#include "request.hpp"
 #include "runner.hpp"
 
 namespace kvmtdx {
@@ -40,6 +41,12 @@ class Vcpu {
   void SetRegs(const abi::kvm_regs& regs);
   abi::kvm_sregs GetSregs() const;
   void SetSregs(const abi::kvm_sregs& sregs);
+  abi::kvm_xsave GetXsave() const;
+  void SetXsave(const abi::kvm_xsave& xsave);
+  abi::kvm_xcrs GetXcrs() const;
+  void SetXcrs(const abi::kvm_xcrs& xcrs);
+  abi::kvm_vcpu_events GetVcpuEvents() const;
+  void SetVcpuEvents(const abi::kvm_vcpu_events& events);
 
   /** KVM_TDX_INIT_VCPU. */
   void InitTdx(uint64_t rcx);
@@ -52,7 +59,7 @@ class Vcpu {
   CpuidEntries GetTdxCpuid() const;
 
   /** Starts KVM_RUN on the vCPU's thread. */
-  void Run(const Reply& reply, std::vector<PortRange> ports);
+  void Run(const Reply& reply, std::vector<PortRange> ports, Enter enter = Enter::kGuest);
   void Interrupt() noexcept;
   /** After on_run_done: how the run ended, and its exit if it had one. Nothing of a vCPU that was closed meanwhile. */
   struct Finished {
@@ -64,6 +71,10 @@ class Vcpu {
   Bytes TakePortOutput() { return runner_.output().Take(); }
 
  private:
+  template <typename T>
+  T Get(const Request& request) const;
+  template <typename T>
+  void Set(const Request& request, const T& state);
   /** The descriptor for a request. @throws StateError if closed or running. */
   int fd() const;
   RunPages pages() const { return RunPages({run_.start(), run_.size()}); }

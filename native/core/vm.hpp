@@ -33,6 +33,14 @@ struct MemorySlot {
   uint64_t guest_memfd_offset = 0;
 };
 
+/** struct kvm_msr_filter_range with its bitmap, one bit an MSR, set: allowed. */
+struct MsrFilterRange {
+  uint32_t flags;
+  uint32_t base;
+  uint32_t nmsrs;
+  std::span<const uint8_t> bitmap;
+};
+
 struct TdxCapabilities {
   abi::kvm_tdx_capabilities fixed;
   CpuidEntries cpuid;
@@ -72,6 +80,8 @@ class Vm : public std::enable_shared_from_this<Vm> {
   void SetMemoryAttributes(uint64_t gpa, uint64_t size, uint64_t attributes);
   void SetTssAddr(uint64_t gpa);
   void SetIdentityMapAddr(uint64_t gpa);
+  /** KVM_X86_SET_MSR_FILTER. @throws ArgumentError for too many ranges or a bitmap of another length. */
+  void SetMsrFilter(uint32_t flags, std::span<const MsrFilterRange> ranges);
 
   TdxCapabilities GetTdxCapabilities() const;
   void InitTdx(const TdxInitVm& params);

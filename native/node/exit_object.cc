@@ -69,6 +69,12 @@ class Builder {
         Set("call", "unknown");
     }
   }
+  void operator()(const MsrExit& exit) {
+    Reason(exit.write ? "x86-wrmsr" : "x86-rdmsr");
+    Set("why", exit.reason);
+    Set("index", exit.index);
+    if (exit.write) Set("data", exit.data);
+  }
   void operator()(const InternalErrorExit& exit) {
     Reason("internal-error");
     Set("suberror", exit.suberror);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <vector>
 
 #include "../core/error.hpp"
@@ -30,6 +31,20 @@ std::vector<PortRange> Ports(std::span<const uint32_t> numbers) {
   return ranges;
 }
 
+template <typename T>
+Napi::Value FromStruct(Napi::Env env, const T& state) {
+  return FromBytes(env, std::span(reinterpret_cast<const uint8_t*>(&state), sizeof state));
+}
+
+template <typename T>
+T ToStruct(const Arguments& arguments, size_t index, const char* name) {
+  const auto bytes = arguments.U8s(index, name);
+  T state{};
+  if (bytes.size() != sizeof state) ThrowRange(std::string(name) + " must have " + std::to_string(sizeof state) + " bytes");
+  std::memcpy(&state, bytes.data(), sizeof state);
+  return state;
+}
+
 }  // namespace
 
 VcpuHandle::Properties VcpuHandle::Methods() {
@@ -39,6 +54,12 @@ VcpuHandle::Properties VcpuHandle::Methods() {
       Method<&VcpuHandle::SetRegs>("setRegs"),
       Method<&VcpuHandle::GetSregs>("getSregs"),
       Method<&VcpuHandle::SetSregs>("setSregs"),
+      Method<&VcpuHandle::GetXsave>("getXsave"),
+      Method<&VcpuHandle::SetXsave>("setXsave"),
+      Method<&VcpuHandle::GetXcrs>("getXcrs"),
+      Method<&VcpuHandle::SetXcrs>("setXcrs"),
+      Method<&VcpuHandle::GetVcpuEvents>("getVcpuEvents"),
+      Method<&VcpuHandle::SetVcpuEvents>("setVcpuEvents"),
       Method<&VcpuHandle::TdxInitVcpu>("tdxInitVcpu"),
       Method<&VcpuHandle::TdxInitMemRegion>("tdxInitMemRegion"),
       Method<&VcpuHandle::TdxGetCpuid>("tdxGetCpuid"),
@@ -90,6 +111,36 @@ Napi::Value VcpuHandle::SetSregs(const Arguments& arguments) {
   return arguments.env().Undefined();
 }
 
+/** The bytes of struct kvm_xsave. */
+Napi::Value VcpuHandle::GetXsave(const Arguments& arguments) {
+  return FromStruct(arguments.env(), core().GetXsave());
+}
+
+Napi::Value VcpuHandle::SetXsave(const Arguments& arguments) {
+  core().SetXsave(ToStruct<abi::kvm_xsave>(arguments, 0, "xsave"));
+  return arguments.env().Undefined();
+}
+
+/** The bytes of struct kvm_xcrs. */
+Napi::Value VcpuHandle::GetXcrs(const Arguments& arguments) {
+  return FromStruct(arguments.env(), core().GetXcrs());
+}
+
+Napi::Value VcpuHandle::SetXcrs(const Arguments& arguments) {
+  core().SetXcrs(ToStruct<abi::kvm_xcrs>(arguments, 0, "xcrs"));
+  return arguments.env().Undefined();
+}
+
+/** The bytes of struct kvm_vcpu_events. */
+Napi::Value VcpuHandle::GetVcpuEvents(const Arguments& arguments) {
+  return FromStruct(arguments.env(), core().GetVcpuEvents());
+}
+
+Napi::Value VcpuHandle::SetVcpuEvents(const Arguments& arguments) {
+  core().SetVcpuEvents(ToStruct<abi::kvm_vcpu_events>(arguments, 0, "events"));
+  return arguments.env().Undefined();
+}
+
 Napi::Value VcpuHandle::TdxInitVcpu(const Arguments& arguments) {
   core().InitTdx(arguments.U64(0, "rcx"));
   return arguments.env().Undefined();
@@ -109,7 +160,7 @@ Napi::Value VcpuHandle::TdxGetCpuid(const Arguments& arguments) {
 
 /**
  * run(data: Uint8Array | null, ret: bigint | null, tdVmCallInfo: BigUint64Array of 4 | null, ports: Uint32Array,
- * settle) settle(how: 'exit' | 'interrupted' | 'closed' | 'failed', exit or errno) is called once, later.
+ * settle, msr: BigUint64Array of (error, data) | null, enter: boolean) settle(how: 'exit' | 'interrupted' | 'closed' | 'failed', exit or errno) is called once, later.
  */
 Napi::Value VcpuHandle::Run(const Arguments& arguments) {
   const Napi::Function settle = arguments.Function(4, "settle");
@@ -119,8 +170,13 @@ Napi::Value VcpuHandle::Run(const Arguments& arguments) {
   if (!arguments.IsNull(2)) {
     std::ranges::copy(arguments.U64s(2, "reply.tdVmCallInfo", 4), reply.tdvmcall_info.emplace().begin());
   }
+  if (!arguments.IsNull(5)) {
+    const auto msr = arguments.U64s(5, "reply.msr", 2);
+    reply.msr = {msr[0] != 0, msr[1]};
+  }
+  const Enter enter = arguments.Boolean(6, "enter") ? Enter::kGuest : Enter::kNot;
   if (!arguments.IsNull(0)) reply.data = arguments.U8s(0, "reply.data");
-  core().Run(reply, std::move(ports));
+  core().Run(reply, std::move(ports), enter);
   // Until it ends a run keeps the event loop and this object alive.
   settle_ = Napi::Persistent(settle);
   Ref();

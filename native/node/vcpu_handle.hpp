@@ -26,6 +26,12 @@ class VcpuHandle : public Handle<VcpuHandle, Vcpu> {
   Napi::Value SetRegs(const Arguments& arguments);
   Napi::Value GetSregs(const Arguments& arguments);
   Napi::Value SetSregs(const Arguments& arguments);
+  Napi::Value GetXsave(const Arguments& arguments);
+  Napi::Value SetXsave(const Arguments& arguments);
+  Napi::Value GetXcrs(const Arguments& arguments);
+  Napi::Value SetXcrs(const Arguments& arguments);
+  Napi::Value GetVcpuEvents(const Arguments& arguments);
+  Napi::Value SetVcpuEvents(const Arguments& arguments);
   Napi::Value TdxInitVcpu(const Arguments& arguments);
   Napi::Value TdxInitMemRegion(const Arguments& arguments);
   Napi::Value TdxGetCpuid(const Arguments& arguments);

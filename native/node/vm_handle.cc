@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "../core/error.hpp"
 #include "memory_handle.hpp"
@@ -42,6 +43,7 @@ VmHandle::Properties VmHandle::Methods() {
       Method<&VmHandle::SetMemoryAttributes>("setMemoryAttributes"),
       Method<&VmHandle::SetTssAddr>("setTssAddr"),
       Method<&VmHandle::SetIdentityMapAddr>("setIdentityMapAddr"),
+      Method<&VmHandle::SetMsrFilter>("setMsrFilter"),
       Method<&VmHandle::TdxCapabilities>("tdxCapabilities"),
       Method<&VmHandle::TdxInitVm>("tdxInitVm"),
       Method<&VmHandle::TdxFinalizeVm>("tdxFinalizeVm"),
@@ -117,6 +119,22 @@ Napi::Value VmHandle::SetTssAddr(const Arguments& arguments) {
 
 Napi::Value VmHandle::SetIdentityMapAddr(const Arguments& arguments) {
   core().SetIdentityMapAddr(arguments.U64(0, "gpa"));
+  return arguments.env().Undefined();
+}
+
+/** setMsrFilter(flags, ranges: three numbers each (flags, base, MSRs), bitmaps: one behind the other) */
+Napi::Value VmHandle::SetMsrFilter(const Arguments& arguments) {
+  constexpr size_t kNumbersPerRange = 3;
+  const uint32_t flags = arguments.U32(0, "flags");
+  const auto numbers = arguments.U32s(1, "ranges");
+  std::span<const uint8_t> bitmaps = arguments.U8s(2, "bitmaps");
+  std::vector<MsrFilterRange> ranges;
+  for (size_t at = 0; at + kNumbersPerRange <= numbers.size(); at += kNumbersPerRange) {
+    const size_t length = std::min(bitmaps.size(), static_cast<size_t>((uint64_t{numbers[at + 2]} + 7) / 8));
+    ranges.push_back({numbers[at], numbers[at + 1], numbers[at + 2], bitmaps.first(length)});
+    bitmaps = bitmaps.subspan(length);
+  }
+  core().SetMsrFilter(flags, ranges);
   return arguments.env().Undefined();
 }
 

@@ -28,6 +28,7 @@ class VmHandle : public Handle<VmHandle, Vm> {
   Napi::Value SetMemoryAttributes(const Arguments& arguments);
   Napi::Value SetTssAddr(const Arguments& arguments);
   Napi::Value SetIdentityMapAddr(const Arguments& arguments);
+  Napi::Value SetMsrFilter(const Arguments& arguments);
   Napi::Value TdxCapabilities(const Arguments& arguments);
   Napi::Value TdxInitVm(const Arguments& arguments);
   Napi::Value TdxFinalizeVm(const Arguments& arguments);

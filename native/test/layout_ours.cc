@@ -4,6 +4,7 @@
 
 #include "../core/abi.hpp"
 #include "../core/abi_run.hpp"
+#include "../core/abi_state.hpp"
 #include "../core/abi_tdx.hpp"
 
 namespace abi = kvmtdx::abi;

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { HostReaders } from '../host/readers.js';
 import type { KvmSystem } from '../kvm/system.js';
+import type { OpenOptions } from '../open.js';
 import { usageError } from './errors.js';
 
 /** Options that every command has. */
@@ -30,15 +31,18 @@ export function asksForModel(options: CommonOptions): boolean {
   return true;
 }
 
+/** What only the model takes. */
+export type ModelOptions = Pick<OpenOptions, 'engine' | 'onSeamcall' | 'onGuest'>;
+
 /**
  * Opens what the options ask for; the caller closes it.
  * @throws CliError (2) for a profile or a KVM_TDX_BACKEND that cannot be used.
  */
-export async function openSystem(options: CommonOptions): Promise<KvmSystem> {
+export async function openSystem(options: CommonOptions, more: ModelOptions = {}): Promise<KvmSystem> {
   const backend = asksForModel(options) ? 'mock' : options.backend;
   const { openKvm } = await import('../open.js');
   try {
-    return openKvm({ backend, ...(options.profile !== undefined && { profile: options.profile }) });
+    return openKvm({ ...more, backend, ...(options.profile !== undefined && { profile: options.profile }) });
   } catch (error) {
     // A TypeError of openKvm is about its options, which are the user's here.
     if (error instanceof Error && (error.name === 'ProfileError' || error instanceof TypeError))

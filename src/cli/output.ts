@@ -7,6 +7,10 @@ export interface Output {
   line(text?: string): void;
   /** The answer as JSON: u64 values become "0x..." strings. */
   json(value: unknown): void;
+  /** Bytes as they are, to standard output; resolves when there is room for more. */
+  bytes(data: Uint8Array): Promise<void>;
+  /** Text as it is, to standard error. */
+  aside(text: string): void;
   /** A line about the run, to standard error. */
   note(text: string): void;
   /** Replaces the progress line; nothing where standard error is no terminal. */
@@ -54,6 +58,24 @@ export function createOutput(stdout: Stream, stderr: Stream, env: NodeJS.Process
     json: (value) => {
       clear();
       stdout.write(`${toJson(value)}\n`);
+    },
+    bytes: async (data) => {
+      clear();
+      if (stdout.write(data)) return;
+      await new Promise<void>((resolve) => {
+        // A reader who has left makes no room any more.
+        const events = ['drain', 'close', 'error'] as const;
+        const done = () => {
+          for (const event of events) stdout.off(event, done);
+          resolve();
+        };
+        for (const event of events) stdout.on(event, done);
+        if (!stdout.writable) done();
+      });
+    },
+    aside: (text) => {
+      clear();
+      stderr.write(text);
     },
     note: (text) => {
       clear();

@@ -11,7 +11,14 @@ export function loadImageFile(path: string): TdImage {
   return loadImage(readFileSync(path), { name: basename(path), readFile });
 }
 
-/** Reads an image that comes with this package, built from images/NAME.S. */
-export function bundledImage(name: 'minimal' = 'minimal'): TdImage {
+/** The images that come with this package, built from images/NAME.S. */
+export const BUNDLED_IMAGES = ['minimal', 'fatal', 'triple-fault'] as const;
+export type BundledImage = (typeof BUNDLED_IMAGES)[number];
+
+/**
+ * Reads an image that comes with this package: `minimal` does once each what a TD can do and ends well, `fatal` ends in
+ * TDG.VP.VMCALL<ReportFatalError>, `triple-fault` in one.
+ */
+export function bundledImage(name: BundledImage = 'minimal'): TdImage {
   return loadImage(readFileSync(new URL(`../../images/${name}.bin`, import.meta.url)), { name });
 }

@@ -1,5 +1,5 @@
 export { ImageError, type ImageErrorInit } from './errors.js';
-export { bundledImage, loadImageFile } from './files.js';
+export { BUNDLED_IMAGES, type BundledImage, bundledImage, loadImageFile } from './files.js';
 export type { ImageFinding } from './findings.js';
 export { buildTdHob, type TdHobOptions, withHob } from './hob.js';
 export { lintTdvf, type TdvfLint, type VmmName, type VmmVerdict } from './lint.js';

@@ -11,15 +11,17 @@ export interface CheckedRun {
   reply: ExitReply;
   signal: AbortSignal | undefined;
   ports: readonly Required<PortAnswer>[];
+  completeOnly: boolean;
 }
 
 export function runOptions(options: unknown): CheckedRun {
-  const { reply, signal, ports = [] } = record('options', options);
+  const { reply, signal, ports = [], completeOnly = false } = record('options', options);
   if (signal !== undefined && !isSignal(signal)) throw typeError('options.signal', 'an AbortSignal', signal);
   return {
     reply: exitReply(reply === undefined ? {} : record('options.reply', reply)),
     signal,
     ports: Array.from(list('options.ports', ports), portAnswer),
+    completeOnly: boolean('options.completeOnly', completeOnly),
   };
 }
 
@@ -35,7 +37,7 @@ function isSignal(value: unknown): value is AbortSignal {
   }
 }
 
-function exitReply({ data, ret, tdVmCallInfo }: Record<string, unknown>): ExitReply {
+function exitReply({ data, ret, tdVmCallInfo, msr }: Record<string, unknown>): ExitReply {
   const checked: ExitReply = {};
   if (data !== undefined) checked.data = bytes('reply.data', data);
   if (ret !== undefined) checked.ret = u64('reply.ret', ret);
@@ -43,6 +45,10 @@ function exitReply({ data, ret, tdVmCallInfo }: Record<string, unknown>): ExitRe
     const info = record('reply.tdVmCallInfo', tdVmCallInfo);
     const register = (name: string): bigint => u64(`reply.tdVmCallInfo.${name}`, info[name]);
     checked.tdVmCallInfo = { r11: register('r11'), r12: register('r12'), r13: register('r13'), r14: register('r14') };
+  }
+  if (msr !== undefined) {
+    const { error, data: value = 0n } = record('reply.msr', msr);
+    checked.msr = { error: boolean('reply.msr.error', error), data: u64('reply.msr.data', value) };
   }
   return checked;
 }

@@ -27,6 +27,8 @@ export const KVM_CAP = {
   IMMEDIATE_EXIT: 136,
   EXIT_HYPERCALL: 201,
   VM_TSC_CONTROL: 214,
+  X86_USER_SPACE_MSR: 188,
+  X86_MSR_FILTER: 189,
   MEMORY_FAULT_INFO: 232,
   USER_MEMORY2: 231,
   MEMORY_ATTRIBUTES: 233,
@@ -64,6 +66,24 @@ export const KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK = 2n;
 
 export const KVM_HC_MAP_GPA_RANGE = 12n;
 
+/** Leaves of TDG.VP.VMCALL that stand for no instruction, in R11 (GHCI; arch/x86/include/asm/shared/tdx.h). */
+export const TDVMCALL = {
+  GET_TD_VM_CALL_INFO: 0x1_0000n,
+  MAP_GPA: 0x1_0001n,
+  GET_QUOTE: 0x1_0002n,
+  REPORT_FATAL_ERROR: 0x1_0003n,
+  SETUP_EVENT_NOTIFY_INTERRUPT: 0x1_0004n,
+} as const;
+
+/** What a guest finds in R10 after TDG.VP.VMCALL (GHCI; arch/x86/include/asm/shared/tdx.h). */
+export const TDVMCALL_STATUS = {
+  SUCCESS: 0n,
+  RETRY: 1n,
+  INVALID_OPERAND: 0x8000_0000_0000_0000n,
+  ALIGN_ERROR: 0x8000_0000_0000_0002n,
+  SUBFUNC_UNSUPPORTED: 0x8000_0000_0000_0003n,
+} as const;
+
 /** kvm_run.exit_reason values that this library decodes. */
 export const KVM_EXIT = {
   UNKNOWN: 0,
@@ -76,6 +96,8 @@ export const KVM_EXIT = {
   INTR: 10,
   INTERNAL_ERROR: 17,
   SYSTEM_EVENT: 24,
+  X86_RDMSR: 29,
+  X86_WRMSR: 30,
   MEMORY_FAULT: 39,
   TDX: 40,
 } as const;

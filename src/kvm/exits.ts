@@ -61,11 +61,29 @@ export type TdxExit = { reason: 'tdx'; nr: bigint; flags: bigint } & (
   | { call: 'unknown' }
 );
 
+/** RDMSR of an MSR that KVM leaves to user space (KVM_CAP_X86_USER_SPACE_MSR). */
+export interface RdmsrExit {
+  reason: 'x86-rdmsr';
+  index: number;
+  /** KVM_MSR_EXIT_REASON_*: 1 KVM refused the value, 2 KVM does not know it, 4 the filter. */
+  why: number;
+}
+
+/** WRMSR of an MSR that KVM leaves to user space. */
+export interface WrmsrExit {
+  reason: 'x86-wrmsr';
+  index: number;
+  why: number;
+  data: bigint;
+}
+
 export interface InternalErrorExit {
   reason: 'internal-error';
   /** 1 emulation failed, 4 unexpected exit reason, ... */
   suberror: number;
   data: readonly bigint[];
+  /** Said by the model when what executes its guests cannot go on. */
+  detail?: string;
 }
 
 export interface FailEntryExit {
@@ -96,6 +114,8 @@ export type VcpuExit =
   | MemoryFaultExit
   | SystemEventExit
   | TdxExit
+  | RdmsrExit
+  | WrmsrExit
   | InternalErrorExit
   | FailEntryExit
   | IntrExit
@@ -109,4 +129,6 @@ export interface ExitReply {
   ret?: bigint;
   /** R11 to R14 of GetTdVmCallInfo. */
   tdVmCallInfo?: { r11: bigint; r12: bigint; r13: bigint; r14: bigint };
+  /** Of an access to an MSR: the value read, or that it is a #GP, which it also is without a reply. */
+  msr?: { error: boolean; data?: bigint };
 }

@@ -96,6 +96,20 @@ export interface KvmSregs {
   interruptBitmap: readonly [bigint, bigint, bigint, bigint];
 }
 
+/** `struct kvm_xcr`. */
+export interface KvmXcr {
+  xcr: number;
+  value: bigint;
+}
+
+/** `struct kvm_vcpu_events`, without SIPI, SMI and payloads. 0 and 1 stand for false and true. */
+export interface KvmVcpuEvents {
+  exception: { injected: number; nr: number; hasErrorCode: number; pending: number; errorCode: number };
+  interrupt: { injected: number; nr: number; soft: number; shadow: number };
+  nmi: { injected: number; pending: number; masked: number };
+  flags: number;
+}
+
 /** Port accesses that the vCPU's thread answers itself, without crossing to JavaScript. */
 export interface PortAnswer {
   /** First and last port of the range, 0 to 0xffff. */
@@ -117,6 +131,11 @@ export interface RunOptions {
   signal?: AbortSignal;
   /** Port ranges answered on the vCPU's thread during this run. */
   ports?: readonly PortAnswer[];
+  /**
+   * Enters KVM with immediate_exit: what the last exit had begun is completed, nothing further is executed. Ends with an
+   * `intr` exit, or with the next exit of the same instruction.
+   */
+  completeOnly?: boolean;
 }
 
 /** One vCPU descriptor and its thread. */
@@ -138,6 +157,18 @@ export interface KvmVcpu extends Disposable {
   getSregs(): KvmSregs;
   /** KVM_SET_SREGS, plain VMs only. */
   setSregs(sregs: KvmSregs): void;
+  /** KVM_GET_XSAVE, plain VMs only: 4096 bytes in the standard form of XSAVE. */
+  getXsave(): Uint8Array;
+  /** KVM_SET_XSAVE, plain VMs only. Components whose bit of XSTATE_BV (offset 512) is clear become initial. */
+  setXsave(xsave: Uint8Array): void;
+  /** KVM_GET_XCRS, plain VMs only. */
+  getXcrs(): KvmXcr[];
+  /** KVM_SET_XCRS, plain VMs only. */
+  setXcrs(xcrs: readonly KvmXcr[]): void;
+  /** KVM_GET_VCPU_EVENTS, plain VMs only. */
+  getVcpuEvents(): KvmVcpuEvents;
+  /** KVM_SET_VCPU_EVENTS, plain VMs only. */
+  setVcpuEvents(events: KvmVcpuEvents): void;
   /** KVM_RUN on the vCPU's own thread until an exit that `ports` does not answer. */
   run(options?: RunOptions): Promise<VcpuExit>;
   /** Bytes gathered from port writes since the last call, oldest first. */

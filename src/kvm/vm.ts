@@ -52,6 +52,14 @@ export interface MemoryRegion2 extends MemoryRegion {
   guestMemfdOffset?: number;
 }
 
+/** `struct kvm_msr_filter`, each range all allowed or all denied. A later range does not override an earlier one. */
+export interface MsrFilter {
+  /** What happens to an MSR in no range. The kernel refuses (EINVAL) to deny all without a range. */
+  denyOthers: boolean;
+  /** At most 16. */
+  ranges: readonly { first: number; last: number; read: boolean; write: boolean; allow: boolean }[];
+}
+
 /** The KVM_MEMORY_ENCRYPT_OP sub-commands of a TD's VM descriptor. Each throws KvmError with `hwError` where the kernel gives one. */
 export interface TdxVmOps {
   /** KVM_TDX_CAPABILITIES, grown until it fits. @throws KvmError ENOTTY on a VM that is not a TD. */
@@ -92,6 +100,8 @@ export interface KvmVm extends Disposable {
   setTssAddr(gpa: number): void;
   /** KVM_SET_IDENTITY_MAP_ADDR. */
   setIdentityMapAddr(gpa: bigint): void;
+  /** KVM_X86_SET_MSR_FILTER. Denied accesses are #GP, or exits where KVM_CAP_X86_USER_SPACE_MSR asks for them. */
+  setMsrFilter(filter: MsrFilter): void;
 
   /** Stops and closes the vCPUs, then the guest_memfds, then the VM. Safe to call twice. */
   close(): void;

@@ -14,7 +14,7 @@ import { initVmParams, type ResolvedTd, type TdHostFacts, vcpuCpuid } from '../t
 import { type CpuidDifference, compareCpuid } from './cpuid-differences.js';
 import { explainInitVmFailure } from './diagnose.js';
 import { applyMaxVcpus, type MaxVcpus } from './max-vcpus.js';
-import { addRegion, attachMemory, type MemoryBlock } from './memory.js';
+import { addRegion, attachMemory, type MemoryBlock, type TdMemory } from './memory.js';
 import { retrying } from './retry.js';
 import type { StepRecorder } from './steps.js';
 
@@ -111,15 +111,14 @@ export class TdBuilder {
     return compareCpuid(configurable, resolved.cpuid, got, evaluate);
   }
 
-  attachMemory(blocks: readonly MemoryBlock[]): void {
+  attachMemory(blocks: readonly MemoryBlock[]): TdMemory {
     const bytes = blocks.reduce((sum, block) => sum + block.size, 0);
-    const memory = this.#steps.run(
+    return this.#steps.run(
       'Attach the memory',
       'KVM_SET_USER_MEMORY_REGION2',
-      () => attachMemory(this.#system, this.vm, blocks),
+      () => attachMemory(this.#system, this.vm, blocks, this.owned),
       { describe: () => `${blocks.length} slots, ${bytes / 1024} KiB` },
     );
-    this.owned.push(...memory);
   }
 
   /** @param rcx what the guest finds in RCX and R8: the address of the TD HOB, or 0. */

@@ -19,3 +19,21 @@ export class TdLaunchError extends Error {
     this.diagnosis = diagnosis;
   }
 }
+
+const STATES = {
+  running: ['ERR_KVM_TD_RUNNING', 'the TD runs already: await its run()'],
+  ended: ['ERR_KVM_TD_ENDED', 'the TD has run, and a TD runs once: create another'],
+  closed: ['ERR_KVM_CLOSED', 'the TD is closed'],
+} as const;
+
+/** A TD was asked to run in a state in which it cannot. */
+export class TdStateError extends Error {
+  override readonly name = 'TdStateError';
+  readonly code: 'ERR_KVM_TD_RUNNING' | 'ERR_KVM_TD_ENDED' | 'ERR_KVM_CLOSED';
+
+  constructor(readonly state: keyof typeof STATES) {
+    const [code, message] = STATES[state];
+    super(message);
+    this.code = code;
+  }
+}

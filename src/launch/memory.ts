@@ -1,5 +1,7 @@
 import type { RamRange, TdImage, TdRegion } from '../image/index.js';
 import {
+  type GuestMemfd,
+  type GuestMemory,
   KVM_MEM_GUEST_MEMFD,
   KVM_MEMORY_ATTRIBUTE_PRIVATE,
   type KvmSystem,
@@ -47,18 +49,93 @@ export function planMemory(ranges: readonly RamRange[], image: TdImage): MemoryB
   return blocks;
 }
 
-/** Gives a VM its memory: per block a slot with private pages of a guest_memfd and shared ones of this process. */
-export function attachMemory(system: KvmSystem, vm: KvmVm, blocks: readonly MemoryBlock[]): Disposable[] {
-  const owned: Disposable[] = [];
-  for (const [slot, { gpa, size }] of blocks.entries()) {
+interface BackedBlock extends MemoryBlock {
+  memory: GuestMemory;
+  guestMemfd: GuestMemfd;
+}
+
+/** The memory of a TD: per block a slot with private pages of a guest_memfd and shared ones of this process. */
+export class TdMemory {
+  readonly #vm: KvmVm;
+  readonly #blocks: readonly BackedBlock[];
+
+  constructor(vm: KvmVm, blocks: readonly BackedBlock[]) {
+    this.#vm = vm;
+    this.#blocks = blocks;
+  }
+
+  /** The block that has an address, without its SHARED bit. */
+  blockAt(gpa: bigint): MemoryBlock | undefined {
+    return this.#blocks.find((block) => block.gpa <= gpa && gpa < end(block));
+  }
+
+  /** `0x0 to 0x1000000 (RAM at 0x0), ...`. */
+  describe(): string {
+    const text = ({ gpa, size, name }: MemoryBlock) =>
+      `0x${gpa.toString(16)} to 0x${end({ gpa, size }).toString(16)} (${name})`;
+    return this.#blocks.map(text).join(', ');
+  }
+
+  /**
+   * Makes a range private or shared, and gives back the pages that it had before. All of it loses its content.
+   * @param gpa page-aligned, without the SHARED bit. @param size bytes, page-aligned.
+   * @returns false if it is empty, or should become private and is not all memory
+   * @throws KvmError where KVM_SET_MEMORY_ATTRIBUTES is refused
+   */
+  convert(gpa: bigint, size: bigint, toPrivate: boolean): boolean {
+    const parts = this.#blocks.flatMap((block) => {
+      const from = gpa > block.gpa ? gpa : block.gpa;
+      const to = gpa + size < end(block) ? gpa + size : end(block);
+      return from < to ? [{ block, offset: Number(from - block.gpa), length: Number(to - from) }] : [];
+    });
+    // A guest may say of any hole that it is shared: devices are there.
+    const covered = BigInt(parts.reduce((sum, { length }) => sum + length, 0)) === size;
+    if (size === 0n || (toPrivate && !covered)) return false;
+    this.#vm.setMemoryAttributes(gpa, size, toPrivate ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0n);
+    for (const { block, offset, length } of parts) {
+      if (toPrivate) block.memory.discard(offset, length);
+      else block.guestMemfd.punchHole(offset, length);
+    }
+    return true;
+  }
+
+  /** Bytes that the guest shares, within a block; undefined where there is no memory or none any more. */
+  readShared(gpa: bigint, length: number): Uint8Array | undefined {
+    const block = this.#backing(gpa, length);
+    return block?.memory.read(Number(gpa - block.gpa), length);
+  }
+
+  /** False where there is no memory or none any more. */
+  writeShared(gpa: bigint, bytes: Uint8Array): boolean {
+    const block = this.#backing(gpa, bytes.length);
+    block?.memory.write(Number(gpa - block.gpa), bytes);
+    return block !== undefined;
+  }
+
+  #backing(gpa: bigint, length: number): BackedBlock | undefined {
+    const within = this.#blocks.find((block) => block.gpa <= gpa && gpa + BigInt(length) <= end(block));
+    return within?.memory.closed ? undefined : within;
+  }
+}
+
+/** Gives a VM its memory. Whoever calls owns what is added to `owned`, also when this throws. */
+export function attachMemory(
+  system: KvmSystem,
+  vm: KvmVm,
+  blocks: readonly MemoryBlock[],
+  owned: Disposable[],
+): TdMemory {
+  const backed = blocks.map((block, slot) => {
+    const { gpa, size } = block;
     const memory = system.createMemory(size);
     owned.push(memory);
     const guestMemfd = vm.createGuestMemfd(size);
     owned.push(guestMemfd);
     vm.setUserMemoryRegion2({ slot, flags: KVM_MEM_GUEST_MEMFD, gpa, size, memory, guestMemfd });
     vm.setMemoryAttributes(gpa, BigInt(size), KVM_MEMORY_ATTRIBUTE_PRIVATE);
-  }
-  return owned;
+    return { ...block, memory, guestMemfd };
+  });
+  return new TdMemory(vm, backed);
 }
 
 /** Pages copied per system call, so that progress shows and an abort is heard. */

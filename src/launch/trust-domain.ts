@@ -1,3 +1,4 @@
+import type { ReadableStream } from 'node:stream/web';
 import { evaluateCpuid } from '../cpuid/questions/evaluate.js';
 import { cpuidHostOf, type RulesSource } from '../cpuid/questions/host.js';
 import { buildTdHob, bundledImage, ramLayout, type TdImage, withHob } from '../image/index.js';
@@ -14,8 +15,13 @@ import {
 } from '../td/index.js';
 import { TdBuilder } from './builder.js';
 import type { CpuidDifference } from './cpuid-differences.js';
+import { TdStateError } from './errors.js';
 import type { MaxVcpus } from './max-vcpus.js';
-import { planMemory } from './memory.js';
+import { planMemory, type TdMemory } from './memory.js';
+import { Console } from './run/console.js';
+import { checkRunOptions, type TdRunOptions } from './run/options.js';
+import type { TdOutcome } from './run/outcome.js';
+import { startRun } from './run/run-vcpus.js';
 import { type LaunchStep, StepRecorder } from './steps.js';
 
 export interface LaunchOptions {
@@ -36,6 +42,9 @@ export interface LaunchOptions {
  * const system = openKvm();
  * const td = await TrustDomain.create(system, { vcpus: 1 });
  * console.log(system.description, td.mrtd);
+ * const outcome = await td.run({ timeout: 10_000 });
+ * for await (const bytes of td.console) process.stdout.write(bytes);
+ * console.log(outcome.message);
  * td.close();
  * system.close();
  * ```
@@ -52,13 +61,18 @@ export class TrustDomain implements Disposable {
   /** How many vCPUs this TD may have, and what decides it. */
   readonly maxVcpus: MaxVcpus;
   readonly #builder: TdBuilder;
-  #closed = false;
+  readonly #memory: TdMemory;
+  readonly #console = new Console();
+  readonly #closing = new AbortController();
+  #state: 'finalized' | 'running' | 'ended' | 'closed' = 'finalized';
 
   private constructor(
     builder: TdBuilder,
+    memory: TdMemory,
     facts: Pick<TrustDomain, 'resolved' | 'mrtd' | 'findings' | 'differences' | 'maxVcpus'>,
   ) {
     this.#builder = builder;
+    this.#memory = memory;
     this.resolved = facts.resolved;
     this.mrtd = facts.mrtd;
     this.findings = facts.findings;
@@ -75,8 +89,18 @@ export class TrustDomain implements Disposable {
     return this.#builder.vcpus;
   }
 
-  get state(): 'finalized' | 'closed' {
-    return this.#closed ? 'closed' : 'finalized';
+  /** `ended`: it has run and does no longer. */
+  get state(): 'finalized' | 'running' | 'ended' | 'closed' {
+    return this.#state;
+  }
+
+  /**
+   * What the guest writes to its console (a 16550 at 0x3f8), as it comes. It ends when the run does, and can be read before,
+   * during and after. A reader that is there from the start misses nothing, for the guest waits for it; while there is none, the last
+   * 16 MiB are kept.
+   */
+  get console(): ReadableStream<Uint8Array> {
+    return this.#console.stream;
   }
 
   /**
@@ -109,22 +133,49 @@ export class TrustDomain implements Disposable {
       const expected = () =>
         evaluateCpuid(cpuidHostOf(system, { facts: host, ...(module !== undefined && { module }) }), config);
       const differences = builder.setCpuid(resolved, host, expected);
-      builder.attachMemory(blocks);
+      const memory = builder.attachMemory(blocks);
       builder.initVcpus(image.hob?.gpa ?? 0n);
       await builder.addImage(image);
       builder.finalize();
       const { mrtd } = measureTd(image);
-      return new TrustDomain(builder, { resolved, mrtd, findings, differences, maxVcpus });
+      return new TrustDomain(builder, memory, { resolved, mrtd, findings, differences, maxVcpus });
     } catch (error) {
       builder.close();
       throw error;
     }
   }
 
+  /**
+   * Runs the guest on all vCPUs until it ends, and says how it ended: by its exit port, by an error of its own, by a fault with what
+   * probably caused it, by `signal`, `timeout` or {@link close}. Ports and addresses without a device are an empty bus.
+   * When it settles, no vCPU runs. A TD runs once.
+   *
+   * @throws TdStateError if the TD runs, has run or is closed.
+   * @throws TypeError or RangeError for an option that cannot be used; what a hook throws.
+   */
+  async run(options: TdRunOptions = {}): Promise<TdOutcome> {
+    if (this.#state !== 'finalized') throw new TdStateError(this.#state);
+    const { vcpus, mrtd } = this;
+    const checked = checkRunOptions(options);
+    const running = startRun(
+      { vcpus, mrtd, td: true, memory: this.#memory, console: this.#console, closing: this.#closing.signal },
+      checked,
+    );
+    this.#state = 'running';
+    try {
+      return await running;
+    } finally {
+      if (this.#state === 'running') this.#state = 'ended';
+    }
+  }
+
   /** Stops the vCPUs and gives everything back: memory, KeyID, descriptors. Safe to call twice. */
   close(): void {
-    this.#closed = true;
+    const ran = this.#state !== 'finalized';
+    this.#state = 'closed';
+    this.#closing.abort();
     this.#builder.close();
+    if (!ran) this.#console.end();
   }
 
   [Symbol.dispose](): void {

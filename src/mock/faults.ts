@@ -40,7 +40,21 @@ const USUAL_SEAMCALL: Readonly<Record<string, string>> = {
   KVM_TDX_INIT_MEM_REGION: 'TDH.MEM.PAGE.ADD',
   KVM_TDX_FINALIZE_VM: 'TDH.MR.FINALIZE',
   KVM_TDX_GET_CPUID: 'TDH.MNG.RD',
+  KVM_RUN: 'TDH.VP.ENTER',
 };
+
+/** A SEAMCALL that is to be answered with a status, and what is left of that. */
+interface SeamcallFault {
+  leaf: number;
+  status: bigint;
+  skip: number;
+  left: number;
+}
+
+/** A request in which others may come in between. Its faults hold during each of its steps. */
+export interface RequestFaults {
+  step<T>(body: () => T): T;
+}
 
 /** A fault checked and resolved. */
 interface Resolved {
@@ -102,7 +116,7 @@ export class Faults {
   readonly #faults: Resolved[];
   readonly #calls = new Map<string, number>();
   /** SEAMCALL faults of the request under way, with what is left of them. */
-  #seamcalls: { leaf: number; status: bigint; skip: number; left: number }[] = [];
+  #seamcalls: SeamcallFault[] = [];
   #pageFault: { after: number; errno: string } | undefined;
 
   /** @param where names the list in messages: `faults`, or a profile's file. @throws FaultError. */
@@ -122,23 +136,32 @@ export class Faults {
 
   /** Runs a request under the faults that are meant for it. @throws Refusal where it is to fail. */
   during<T>(request: string, body: () => T): T {
+    return this.begin(request).step(body);
+  }
+
+  /** Counts a request and finds the faults that are meant for it. @throws Refusal where it is to fail. */
+  begin(request: string): RequestFaults {
     const nth = this.calls(request) + 1;
     this.#calls.set(request, nth);
-    if (this.#faults.length === 0) return body();
+    if (this.#faults.length === 0) return { step: (body) => body() };
     const due = this.#faults.filter((fault) => fault.request === request);
     const failing = due.find(({ errno, nth: first, times }) => errno && first <= nth && nth < first + times);
     const resumable = request === 'KVM_TDX_INIT_MEM_REGION';
     if (failing && !resumable) throw new Refusal('kvm.fault-on-demand', failing.errno);
-    const [seamcalls, pageFault] = [this.#seamcalls, this.#pageFault];
-    this.#pageFault = failing && { after: failing.skip, errno: failing.errno! };
-    this.#seamcalls = due
+    const pageFault = failing && { after: failing.skip, errno: failing.errno! };
+    const seamcalls = due
       .filter((fault) => fault.seamcall && fault.nth === nth)
       .map(({ seamcall, skip, times }) => ({ ...seamcall!, skip, left: times }));
+    return { step: (body) => this.#under(seamcalls, pageFault, body) };
+  }
+
+  #under<T>(seamcalls: SeamcallFault[], pageFault: { after: number; errno: string } | undefined, body: () => T): T {
+    const before = [this.#seamcalls, this.#pageFault] as const;
+    [this.#seamcalls, this.#pageFault] = [seamcalls, pageFault];
     try {
       return body();
     } finally {
-      this.#seamcalls = seamcalls;
-      this.#pageFault = pageFault;
+      [this.#seamcalls, this.#pageFault] = before;
     }
   }
 

@@ -23,6 +23,13 @@ export interface VcpuHandle {
   setRegs(regs: BigUint64Array): void;
   getSregs(): BigUint64Array;
   setSregs(sregs: BigUint64Array): void;
+  /** The bytes of struct kvm_xsave, kvm_xcrs, kvm_vcpu_events. */
+  getXsave(): Uint8Array;
+  setXsave(xsave: Uint8Array): void;
+  getXcrs(): Uint8Array;
+  setXcrs(xcrs: Uint8Array): void;
+  getVcpuEvents(): Uint8Array;
+  setVcpuEvents(events: Uint8Array): void;
   tdxInitVcpu(rcx: bigint): void;
   tdxInitMemRegion(
     source: GuestMemoryHandle,
@@ -40,6 +47,10 @@ export interface VcpuHandle {
     /** Four numbers a range: first, last, byte that a read gives, 1 to gather. */
     ports: Uint32Array,
     settle: (how: HowRunEnded, exitOrErrno?: unknown) => void,
+    /** Error and data. */
+    msr: BigUint64Array | null,
+    /** False: with immediate_exit. */
+    enter: boolean,
   ): void;
   interrupt(): void;
   takePortOutput(): Uint8Array;
@@ -76,6 +87,8 @@ export interface VmHandle {
   setMemoryAttributes(gpa: bigint, size: bigint, attributes: bigint): void;
   setTssAddr(gpa: number): void;
   setIdentityMapAddr(gpa: bigint): void;
+  /** Three numbers a range: flags, base, MSRs. */
+  setMsrFilter(flags: number, ranges: Uint32Array, bitmaps: Uint8Array): void;
   /** `fixed`: the six u64 of struct kvm_tdx_capabilities before its reserved ones. */
   tdxCapabilities(): { fixed: BigUint64Array; cpuid: Uint32Array };
   /** `measurement`: mrconfigid, mrowner, mrownerconfig, 48 bytes each. */

@@ -18,5 +18,8 @@ export function unpackCpuid(numbers: Uint32Array): CpuidEntry[] {
 export const packPorts = (ports: readonly Required<PortAnswer>[]): Uint32Array =>
   Uint32Array.from(ports.flatMap(({ first, last, readByte, gather }) => [first, last, readByte, gather ? 1 : 0]));
 
+export const packMsr = ({ error, data = 0n }: NonNullable<ExitReply['msr']>): BigUint64Array =>
+  BigUint64Array.of(error ? 1n : 0n, data);
+
 export const packTdVmCallInfo = (info: NonNullable<ExitReply['tdVmCallInfo']>): BigUint64Array =>
   BigUint64Array.of(info.r11, info.r12, info.r13, info.r14);

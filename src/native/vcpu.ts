@@ -5,10 +5,20 @@ import type { CpuidEntry } from '../kvm/cpuid.js';
 import { AbortError, KvmError, KvmStateError } from '../kvm/errors.js';
 import type { VcpuExit } from '../kvm/exits.js';
 import { packRegs, packSregs, unpackRegs, unpackSregs } from '../kvm/registers.js';
-import type { KvmRegs, KvmSregs, KvmVcpu, RunOptions, TdxMemRegion, TdxVcpuOps } from '../kvm/vcpu.js';
+import type {
+  KvmRegs,
+  KvmSregs,
+  KvmVcpu,
+  KvmVcpuEvents,
+  KvmXcr,
+  RunOptions,
+  TdxMemRegion,
+  TdxVcpuOps,
+} from '../kvm/vcpu.js';
+import { packVcpuEvents, packXcrs, unpackVcpuEvents, unpackXcrs, xsaveBytes } from '../kvm/vcpu-state.js';
 import type { HowRunEnded, VcpuHandle } from './addon.js';
 import { NativeGuestMemory } from './memory.js';
-import { packCpuid, packPorts, packTdVmCallInfo, unpackCpuid } from './pack.js';
+import { packCpuid, packMsr, packPorts, packTdVmCallInfo, unpackCpuid } from './pack.js';
 
 /**
  * Pages that one KVM_TDX_INIT_MEM_REGION is given when somebody wants to hear of progress: a measured page takes some tens
@@ -102,9 +112,34 @@ export class NativeVcpu implements KvmVcpu {
     this.#handle.setSregs(packSregs(sregs));
   }
 
+  getXsave(): Uint8Array {
+    return this.#handle.getXsave();
+  }
+
+  setXsave(xsave: Uint8Array): void {
+    this.#handle.setXsave(xsaveBytes(xsave));
+  }
+
+  getXcrs(): KvmXcr[] {
+    return unpackXcrs(this.#handle.getXcrs());
+  }
+
+  setXcrs(xcrs: readonly KvmXcr[]): void {
+    this.#handle.setXcrs(packXcrs(xcrs));
+  }
+
+  getVcpuEvents(): KvmVcpuEvents {
+    return unpackVcpuEvents(this.#handle.getVcpuEvents());
+  }
+
+  setVcpuEvents(events: KvmVcpuEvents): void {
+    this.#handle.setVcpuEvents(packVcpuEvents(events));
+  }
+
   async run(options: RunOptions = {}): Promise<VcpuExit> {
-    const { reply, signal, ports } = runOptions(options);
+    const { reply, signal, ports, completeOnly } = runOptions(options);
     const info = reply.tdVmCallInfo === undefined ? null : packTdVmCallInfo(reply.tdVmCallInfo);
+    const msr = reply.msr === undefined ? null : packMsr(reply.msr);
     if (!this.closed && !this.#running && signal?.aborted) throw new AbortError(signal.reason);
 
     const interrupt = (): void => this.#handle.interrupt();
@@ -119,7 +154,7 @@ export class NativeVcpu implements KvmVcpu {
           else if (how === 'failed') reject(new KvmError({ errno: exitOrErrno as number, request: 'KVM_RUN' }));
           else reject(new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`));
         };
-        this.#handle.run(reply.data ?? null, reply.ret ?? null, info, packPorts(ports), settle);
+        this.#handle.run(reply.data ?? null, reply.ret ?? null, info, packPorts(ports), settle, msr, !completeOnly);
         this.#running = true;
       });
     } finally {

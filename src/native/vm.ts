@@ -1,8 +1,9 @@
 import { initVmParams } from '../kvm/check-init-vm.js';
 import { enableCapArguments, memorySlot } from '../kvm/check-memory.js';
+import { packMsrFilter } from '../kvm/check-msr-filter.js';
 import type { GuestMemfd } from '../kvm/memory.js';
 import type { KvmVcpu } from '../kvm/vcpu.js';
-import type { KvmVm, MemoryRegion, MemoryRegion2, TdxCapabilities, TdxInitVm, TdxVmOps } from '../kvm/vm.js';
+import type { KvmVm, MemoryRegion, MemoryRegion2, MsrFilter, TdxCapabilities, TdxInitVm, TdxVmOps } from '../kvm/vm.js';
 import type { Addon, VmHandle } from './addon.js';
 import { NativeGuestMemfd, NativeGuestMemory } from './memory.js';
 import { packCpuid, unpackCpuid } from './pack.js';
@@ -128,6 +129,11 @@ export class NativeVm implements KvmVm {
 
   setIdentityMapAddr(gpa: bigint): void {
     this.#handle.setIdentityMapAddr(gpa);
+  }
+
+  setMsrFilter(filter: MsrFilter): void {
+    const { flags, ranges, bitmaps } = packMsrFilter(filter);
+    this.#handle.setMsrFilter(flags, ranges, bitmaps);
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import { KVM_RULES } from './kvm.js';
 import { MNG_INIT_RULES } from './mng-init.js';
 import { SEAMCALL_RULES } from './seamcalls.js';
 import { SYS_INIT_RULES } from './sys-init.js';
+import { TDCALL_RULES } from './tdcalls.js';
 
 export type { Rule } from './rule.js';
 export {
@@ -17,6 +18,7 @@ export {
   MNG_INIT_RULES,
   SEAMCALL_RULES,
   SYS_INIT_RULES,
+  TDCALL_RULES,
   TRAP_RULES,
 };
 
@@ -30,6 +32,7 @@ export const RULES = {
   ...MNG_INIT_RULES,
   ...SEAMCALL_RULES,
   ...SYS_INIT_RULES,
+  ...TDCALL_RULES,
   ...TRAP_RULES,
 };
 

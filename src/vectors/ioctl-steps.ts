@@ -1,19 +1,34 @@
 import { errnoName } from '../kvm/errno.js';
-import type { KernelGuestMemfd } from '../mock/kernel/guest-memfd.js';
 import { MockHost } from '../mock/kernel/host.js';
 import { Refusal } from '../mock/kernel/refusal.js';
 import type { SeamcallTrace } from '../mock/kernel/seamcalls.js';
 import { TDX_COMMAND_NAMES } from '../mock/kernel/td.js';
-import { efault, type Task } from '../mock/kernel/user.js';
-import type { Vcpu } from '../mock/kernel/vcpu.js';
-import { Vm } from '../mock/kernel/vm.js';
+import type { Task } from '../mock/kernel/user.js';
+import type { Vm } from '../mock/kernel/vm.js';
 import { TDH } from '../mock/module/seamcall.js';
 import type { Platform } from '../mock/platform.js';
 import type { Profile } from '../mock/profiles.js';
-import { bytesAt, decodeEntries, encodeRegion, UserBytes, userCmd } from './ioctl-bytes.js';
+import { decodeEntries, kvmCpuid2 } from '../wire/layout/cpuid.js';
+import { io, iow, iowr } from '../wire/layout/ioctl.js';
+import { kvmTdxCapabilities, kvmTdxCmd, kvmTdxInitMemRegion } from '../wire/layout/tdx.js';
+import {
+  kvmCreateGuestMemfd,
+  kvmEnableCap,
+  kvmMemoryAttributes,
+  kvmUserspaceMemoryRegion2,
+} from '../wire/layout/vm.js';
+import {
+  type GuestMemfdObject,
+  SystemObject,
+  type VcpuObject,
+  type VmObject,
+  type WireObject,
+} from '../wire/objects.js';
+import { ioctl } from '../wire/requests/ioctl.js';
+import { Call } from '../wire/requests/request.js';
+import { ARGUMENT, cmdBuffer, DATA, memoryOf, type Step, type UserBuffer, userBuffer } from './ioctl-buffers.js';
 
-// biome-ignore lint/suspicious/noExplicitAny: a step of a vector; each operation reads the fields it has
-export type Step = any;
+export type { Step } from './ioctl-buffers.js';
 
 /** What a step did, in the vectors' notation. */
 export type StepResult = Record<string, unknown>;
@@ -21,8 +36,8 @@ export type StepResult = Record<string, unknown>;
 const SOURCE = 0x7f00_0000_0000n;
 const UNMAPPED = 0x7dea_d000_0000n;
 const SLOT_MEMORY = 0x7e00_0000_0000n;
-const SIZEOF_ENABLE_CAP = 104;
 const PAGE = 4096n;
+const NO_DESCRIPTOR = -1;
 const U64 = (1n << 64n) - 1n;
 
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
@@ -49,18 +64,11 @@ export const cpuidRow = (e: {
 };
 
 /** `struct kvm_tdx_capabilities`, as the vectors write it out. */
-function decodeCapabilities(user: UserBytes): StepResult {
-  const nent = user.u32(2048);
-  return {
-    supported_attrs: hex(user.u64(0)),
-    supported_xfam: hex(user.u64(8)),
-    kernel_tdvmcallinfo_1_r11: hex(user.u64(16)),
-    user_tdvmcallinfo_1_r11: hex(user.u64(24)),
-    kernel_tdvmcallinfo_1_r12: hex(user.u64(32)),
-    user_tdvmcallinfo_1_r12: hex(user.u64(40)),
-    nent,
-    entries: decodeEntries(user.copyFrom(2056, 40 * nent)).map(cpuidRow),
-  };
+function decodeCapabilities({ bytes }: UserBuffer): StepResult {
+  const { cpuid, ...words } = kvmTdxCapabilities.decode(bytes);
+  const entries = bytes.subarray(kvmTdxCapabilities.size, kvmTdxCapabilities.size + 40 * cpuid.nent);
+  const numbers = Object.entries(words).map(([name, word]) => [name, hex(word)]);
+  return { ...Object.fromEntries(numbers), nent: cpuid.nent, entries: decodeEntries(entries).map(cpuidRow) };
 }
 
 /** The profile of a vector's host. */
@@ -100,18 +108,26 @@ class VectorTask implements Task {
       return (seed + 7 * n + Math.floor(n / 256)) & 255;
     });
   }
+
+  // No guest of a vector touches shared memory.
+  readUser = () => undefined;
+  writeUser = () => false;
 }
 
-/** Drives the kernel storey through the steps of one case on a fresh host. */
+/** Drives the model through the steps of one case on a fresh host: bytes in, bytes out. */
 export class StepRunner {
   readonly host: MockHost;
+  readonly #system: SystemObject;
   readonly #task = new VectorTask();
-  readonly #vms: Vm[] = [];
-  readonly #gmems: KernelGuestMemfd[] = [];
+  readonly #vms: VmObject[] = [];
+  readonly #vcpus: VcpuObject[] = [];
+  /** Their indexes are their descriptors. */
+  readonly #gmems: GuestMemfdObject[] = [];
   #seamcalls: SeamcallTrace[] = [];
 
   constructor(profile: Profile) {
     this.host = new MockHost(profile, { onSeamcall: (trace) => this.#watch(trace) });
+    this.#system = new SystemObject(this.host);
   }
 
   #watch(trace: SeamcallTrace): void {
@@ -122,12 +138,17 @@ export class StepRunner {
     this.#seamcalls.push(params ? ({ ...trace, params: params.slice(0, 1024) } as SeamcallTrace) : trace);
   }
 
-  vm(step: Step): Vm | undefined {
+  #vmObject(step: Step): VmObject | undefined {
     return this.#vms[step.vm ?? 0];
   }
 
-  vcpu(step: Step): Vcpu | undefined {
-    return this.vm(step)?.vcpus.get(num(step.vcpu));
+  #vcpuObject(step: Step): VcpuObject | undefined {
+    const vm = this.#vmObject(step);
+    return this.#vcpus.find((vcpu) => vcpu.vm === vm && vcpu.kernel.id === num(step.vcpu));
+  }
+
+  vm(step: Step): Vm | undefined {
+    return this.#vmObject(step)?.kernel;
   }
 
   run(step: Step): StepResult {
@@ -135,7 +156,7 @@ export class StepRunner {
     if (!operation) throw new Error(`unknown operation '${step.op}'`);
     if (!['create_vm', 'check_ext_dev', 'signal', 'close'].includes(step.op) && !this.vm(step))
       return { skip: 'no vm' };
-    if (step.vcpu !== undefined && !this.vcpu(step)) return { skip: 'no vcpu fd' };
+    if (step.vcpu !== undefined && !this.#vcpuObject(step)) return { skip: 'no vcpu fd' };
     this.#seamcalls = [];
     const result: StepResult = {};
     try {
@@ -170,16 +191,33 @@ export class StepRunner {
     if (init.result.status !== 0n && init.result.rcx !== 0n) result['mng_init_rcx'] = hex(init.result.rcx);
   }
 
-  createVm(type: number): void {
-    this.#vms.push(new Vm(this.host, this.#task, type));
+  /** ioctl(). A new object is kept under its kind; its descriptor counts as 0. */
+  #ioctl(object: WireObject, request: number, arg: bigint, ...buffers: UserBuffer[]): number {
+    const call = new Call(arg, memoryOf(...buffers), this.#task, (fd) => this.#gmems[fd]);
+    const result = ioctl(object, request, call);
+    if (typeof result === 'number') return result;
+    if (result instanceof Promise) throw new Error('no request of the vectors blocks');
+    const { made } = result;
+    if (made.kind === 'vm') this.#vms.push(made);
+    else if (made.kind === 'vcpu') this.#vcpus.push(made);
+    else if (made.kind === 'guest-memfd') this.#gmems.push(made);
+    return 0;
   }
 
-  createGmem(vm: Vm, size: bigint, flags: bigint): void {
-    this.#gmems.push(vm.createGuestMemfd(() => ({ size, flags })));
+  system(request: number, arg: bigint): number {
+    return this.#ioctl(this.#system, request, arg);
   }
 
-  gmem(index: string | number | undefined): KernelGuestMemfd | undefined {
-    return index === undefined ? undefined : this.#gmems[num(index)];
+  /** A request on the vCPU or the VM of a step. @param argument a number, or what is in the structure it points at. */
+  request(step: Step, request: number, argument: bigint | Uint8Array, mapped?: number): number {
+    const object = step.vcpu === undefined ? this.#vmObject(step)! : this.#vcpuObject(step)!;
+    if (typeof argument === 'bigint') return this.#ioctl(object, request, argument);
+    return this.#ioctl(object, request, ARGUMENT, userBuffer(ARGUMENT, argument, mapped));
+  }
+
+  punchHole({ gmem, off, len }: Step): void {
+    // The vectors' driver passes over a guest_memfd that was never created.
+    if (gmem !== undefined) this.#gmems[num(gmem)]?.kernel.punchHole(big(off), big(len));
   }
 
   setSignal(pending: boolean): void {
@@ -189,39 +227,36 @@ export class StepRunner {
   /** Issues a TDX sub-command; its buffers live for this step only. */
   tdx(step: Step, result: StepResult): void {
     const data = this.#data(step);
-    const cmd = userCmd(
-      { id: num(step.id) >>> 0, flags: num(step.flags) >>> 0, data: data.address, hwError: big(step.hw_error) },
-      step.cmd_len ?? 24,
-    );
+    const cmd = cmdBuffer(step, step.data === undefined ? data.address : big(step.data));
     if (step.inject) this.#inject(step);
-    const before = data.user.bytes.slice();
+    const before = data.bytes.slice();
+    const object = step.vcpu === undefined ? this.#vmObject(step)! : this.#vcpuObject(step)!;
     let done = false;
     try {
-      const target = step.vcpu === undefined ? this.vm(step)! : this.vcpu(step)!;
-      target.memoryEncryptOp(cmd, bytesAt(data.user));
+      this.#ioctl(object, KVM_MEMORY_ENCRYPT_OP, ARGUMENT, cmd, data);
       done = true;
     } finally {
-      result['hw_error'] = hex(cmd.hwError);
-      this.#outcome(step, data.user, before, result, done);
+      result['hw_error'] = hex(kvmTdxCmd.decode(cmd.bytes).hw_error);
+      this.#outcome(step, data, before, result, done);
       this.#task.source = undefined;
     }
     if (num(step.id) === 4 && this.vm(step)?.td?.mrtd) result['mrtd'] = text(this.vm(step)!.td!.mrtd!);
   }
 
-  #data(step: Step): { address: bigint; user: UserBytes } {
-    if (step.region) return { address: 1n, user: this.#region(step.region) };
+  #data(step: Step): UserBuffer {
+    if (step.region) return this.#region(step.region);
     const buf = fromHex(step.buf ?? step.init ?? '');
     const mapped = step.buf_len ?? (step.data === undefined ? buf.length : 0);
-    return { address: big(step.data), user: new UserBytes(buf, mapped) };
+    return userBuffer(step.data === undefined ? DATA : big(step.data), buf.subarray(0, mapped), mapped);
   }
 
-  #region(region: Step): UserBytes {
+  #region(region: Step): UserBuffer {
     const nrPages = big(region.nr_pages);
     const fallback = Number(nrPages < 4096n ? nrPages : 4096n) || 1;
     this.#task.source = { seed: num(region.seed), pages: region.src_pages ?? fallback };
     const base = region.src === 'null' ? 0n : region.src === 'bad' ? UNMAPPED : SOURCE;
-    const sourceAddr = (base + big(region.src_off)) & U64;
-    return new UserBytes(encodeRegion({ sourceAddr, gpa: big(region.gpa), nrPages }), region.map_len ?? 24);
+    const fields = { source_addr: (base + big(region.src_off)) & U64, gpa: big(region.gpa), nr_pages: nrPages };
+    return userBuffer(DATA, kvmTdxInitMemRegion.encode(fields), region.map_len);
   }
 
   #inject({ id, inject }: Step): void {
@@ -237,80 +272,80 @@ export class StepRunner {
     });
   }
 
-  #outcome(step: Step, user: UserBytes, before: Uint8Array, result: StepResult, done: boolean): void {
-    const changed = Buffer.compare(before, user.bytes) !== 0;
-    if (num(step.id) === 0 && changed) result['out'] = trimmed(user.bytes);
-    if (num(step.id) === 0 && done) result['caps'] = decodeCapabilities(user);
-    if (step.region && user.mapped >= 24) {
-      const delta = (user.u64(0) - new UserBytes(before, 24).u64(0)) & U64;
-      result['region'] = { source_delta: hex(delta), gpa: hex(user.u64(8)), nr_pages: user.u64(16) };
+  #outcome(step: Step, data: UserBuffer, before: Uint8Array, result: StepResult, done: boolean): void {
+    const { bytes, mapped } = data;
+    const changed = Buffer.compare(before, bytes) !== 0;
+    if (num(step.id) === 0 && changed) result['out'] = trimmed(bytes);
+    if (num(step.id) === 0 && done) result['caps'] = decodeCapabilities(data);
+    if (step.region && mapped >= kvmTdxInitMemRegion.size) {
+      const after = kvmTdxInitMemRegion.decode(bytes);
+      const delta = (after.source_addr - kvmTdxInitMemRegion.decode(before).source_addr) & U64;
+      result['region'] = { source_delta: hex(delta), gpa: hex(after.gpa), nr_pages: after.nr_pages };
     }
     if (num(step.id) === 5 && changed) {
-      result['nent'] = user.u32(0);
-      if (done) result['cpuid'] = decodeEntries(user.copyFrom(8, 40 * user.u32(0))).map(cpuidRow);
+      const { nent } = kvmCpuid2.decode(bytes);
+      result['nent'] = nent;
+      if (done) result['cpuid'] = decodeEntries(bytes.subarray(8, 8 + 40 * nent)).map(cpuidRow);
     }
   }
 
   close(): void {
-    for (const gmem of this.#gmems) gmem.release();
-    for (const vm of this.#vms) {
-      for (const vcpu of vm.vcpus.values()) vcpu.release();
-      vm.release();
-    }
+    for (const object of [...this.#gmems, ...this.#vcpus, ...this.#vms]) object.release();
     this.#vms.length = 0;
   }
 }
 
+const KVM_MEMORY_ENCRYPT_OP = iowr(0xba, 8);
+
 type Operation = (runner: StepRunner, step: Step, result: StepResult) => unknown;
 
+const numbers = (args: readonly (string | number)[] = []): bigint[] => args.map((arg) => big(arg));
+
 const operations: Readonly<Record<string, Operation>> = {
-  create_vm: (r, { type }) => r.createVm(num(type)),
-  check_ext: (r, step) => r.vm(step)!.checkExtension(num(step.cap)),
-  check_ext_dev: (r, { cap }) => r.host.checkExtension(num(cap)),
-  enable_cap: (r, step) =>
-    r.vm(step)!.enableCap(() => {
-      if ((step.map_len ?? SIZEOF_ENABLE_CAP) < SIZEOF_ENABLE_CAP) efault();
-      return {
-        cap: num(step.cap),
-        flags: num(step.flags),
-        args: (step.args ?? []).map((arg: string | number) => big(arg)),
-      };
-    }),
-  set_tsc_khz: (r, step) => (step.vcpu === undefined ? r.vm(step)! : r.vcpu(step)!).setTscKhz(big(step.khz)),
-  get_tsc_khz: (r, step) => (step.vcpu === undefined ? r.vm(step)! : r.vcpu(step)!).getTscKhz(),
-  create_irqchip: (r, step) => r.vm(step)!.createIrqchip(),
-  set_boot_cpu_id: (r, step) => r.vm(step)!.setBootCpuId(big(step.id)),
-  create_vcpu: (r, step) => void r.vm(step)!.createVcpu(big(step.id)),
+  create_vm: (r, { type }) => r.system(io(0x01), big(type)),
+  check_ext_dev: (r, { cap }) => r.system(io(0x03), big(cap)),
+  check_ext: (r, step) => r.request(step, io(0x03), big(step.cap)),
+  enable_cap: (r, step) => {
+    const fields = { cap: num(step.cap), flags: num(step.flags), args: numbers(step.args) };
+    return r.request(step, iow(0xa3, kvmEnableCap), kvmEnableCap.encode(fields), step.map_len);
+  },
+  set_tsc_khz: (r, step) => r.request(step, io(0xa2), big(step.khz)),
+  get_tsc_khz: (r, step) => r.request(step, io(0xa3), 0n),
+  create_irqchip: (r, step) => r.request(step, io(0x60), 0n),
+  set_boot_cpu_id: (r, step) => r.request(step, io(0x78), big(step.id)),
+  create_vcpu: (r, step) => r.request(step, io(0x41), big(step.id)),
   set_cpuid2: (r, step) => {
     const entries = fromHex(step.entries ?? '');
-    const user = new UserBytes(entries, Math.max((step.map_len ?? 8 + entries.length) - 8, 0));
-    r.vcpu(step)!.setCpuid2(() => {
-      if ((step.map_len ?? 8) < 8) efault();
-      const nent = num(step.nent, entries.length / 40);
-      return { nent, readEntries: () => decodeEntries(user.copyFrom(0, 40 * nent)) };
-    });
+    const header = kvmCpuid2.encode({ nent: num(step.nent, entries.length / 40) });
+    return r.request(step, iow(0x90, kvmCpuid2), Buffer.concat([header, entries]), step.map_len);
   },
   tdx: (r, step, result) => r.tdx(step, result),
-  gmem: (r, step) => r.createGmem(r.vm(step)!, big(step.size), big(step.flags)),
-  region: (r, step) =>
-    r.vm(step)!.setUserMemoryRegion2(() => ({
+  gmem: (r, step) => {
+    const fields = { size: big(step.size), flags: big(step.flags) };
+    return r.request(step, iowr(0xd4, kvmCreateGuestMemfd), kvmCreateGuestMemfd.encode(fields));
+  },
+  region: (r, step) => {
+    const fields = {
       slot: num(step.slot),
       flags: num(step.flags),
-      guestPhysAddr: big(step.gpa),
-      memorySize: big(step.size),
-      userspaceAddr: SLOT_MEMORY,
-      guestMemfdOffset: big(step.gmem_offset),
-      guestMemfd: r.gmem(step.gmem),
-    })),
-  set_attr: (r, step) =>
-    r.vm(step)!.setMemoryAttributes(() => ({
+      guest_phys_addr: big(step.gpa),
+      memory_size: big(step.size),
+      userspace_addr: SLOT_MEMORY,
+      guest_memfd_offset: big(step.gmem_offset),
+      guest_memfd: num(step.gmem, NO_DESCRIPTOR) >>> 0,
+    };
+    return r.request(step, iow(0x49, kvmUserspaceMemoryRegion2), kvmUserspaceMemoryRegion2.encode(fields));
+  },
+  set_attr: (r, step) => {
+    const fields = {
       address: big(step.gpa),
       size: big(step.size),
       attributes: big(step.attrs),
       flags: big(step.flags),
-    })),
-  // The vectors' driver passes over a guest_memfd that was never created.
-  punch_hole: (r, step) => r.gmem(step.gmem)?.punchHole(big(step.off), big(step.len)),
+    };
+    return r.request(step, iow(0xd2, kvmMemoryAttributes), kvmMemoryAttributes.encode(fields));
+  },
+  punch_hole: (r, step) => r.punchHole(step),
   signal: (r, { pending }) => r.setSignal(Boolean(pending)),
   close: (r) => r.close(),
 };

@@ -2,7 +2,7 @@ import { profileOf, type Step, type StepResult, StepRunner } from './ioctl-steps
 import type { CaseResult, VectorEnv } from './types.js';
 
 /**
- * Runs one case of caps.jsonl, initvm.jsonl or lifecycle.jsonl through the kernel storey on a fresh host and compares
+ * Runs one case of caps.jsonl, initvm.jsonl or lifecycle.jsonl through src/wire on a fresh host and compares
  * everything that it expects: return values, errnos, hw_error, TD_PARAMS, failing SEAMCALLs, buffers, CPUID and MRTD.
  */
 export const runIoctl = (testCase: Step, env: VectorEnv): CaseResult => {
@@ -33,7 +33,7 @@ function runCapabilities(runner: StepRunner, { pre, pre_expect, cmd, expect }: S
 
 /** initvm.jsonl: a VM, some steps, KVM_TDX_INIT_VM, and then the CPUID of a vCPU. */
 function runInitVm(runner: StepRunner, { pre, pre_expect, expect, ...init }: Step): string | undefined {
-  runner.createVm(5);
+  runner.run({ op: 'create_vm', type: 5 });
   const before = runSteps(runner, pre ?? [], pre_expect ?? [], 'pre step');
   if (before) return before;
   const { cpuid, ...rest } = expect;

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type Fault, FaultError, loadProfile, MockHost, mockHostOf, mockMrtd, openMock } from '../../src/mock/index.js';
+import { TDH } from '../../src/mock/module/seamcall.js';
 import { addPages, buildTd, createTd, initParams, refusal } from './launch.js';
+import { out, scriptedTd } from './scripted-guest.js';
 
 const withFaults = (...faults: Fault[]) => openMock({ faults });
 
@@ -90,12 +92,37 @@ describe('failures on demand', () => {
     td.vm.tdx.finalizeVm();
   });
 
-  it('reach KVM_RUN', async () => {
-    using system = withFaults({ request: 'KVM_RUN', nth: 1, errno: 'EINTR' });
-    const td = buildTd(system);
-    td.vm.tdx.finalizeVm();
-    await expect(td.vcpu.run()).rejects.toMatchObject({ code: 'EINTR', request: 'KVM_RUN' });
-    await expect(td.vcpu.run()).resolves.toMatchObject({ reason: 'unknown' });
+  it('reach KVM_RUN: EINTR is the exit of a signal that was not ours, EAGAIN is tried again, others are errors', async () => {
+    const request = 'KVM_RUN';
+    const td = scriptedTd(
+      function* () {
+        yield out(0x80, 1);
+      },
+      {
+        faults: [
+          { request, nth: 1, errno: 'EINTR' },
+          { request, nth: 2, errno: 'EBUSY' },
+          { request, nth: 3, errno: 'EAGAIN', times: 2 },
+        ],
+      },
+    );
+    expect(await td.vcpu.run()).toEqual({ reason: 'intr' });
+    await expect(td.vcpu.run()).rejects.toMatchObject({ code: 'EBUSY', request });
+    expect(await td.vcpu.run()).toMatchObject({ reason: 'io' });
+    td.close();
+  });
+
+  it('answer TDH.VP.ENTER with a status: KVM enters again while the module is busy', async () => {
+    const td = scriptedTd(
+      function* () {
+        yield out(0x80, 1);
+      },
+      { faults: [{ request: 'KVM_RUN', nth: 1, status: '0x8000020000000080', times: 3 }] },
+    );
+    expect(await td.vcpu.run()).toMatchObject({ reason: 'io' });
+    const entries = td.trace.filter(({ leaf }) => leaf === TDH.VP_ENTER);
+    expect(entries.map(({ injected }) => injected)).toEqual([true, true, true, false]);
+    td.close();
   });
 
   it.each([
@@ -103,7 +130,7 @@ describe('failures on demand', () => {
     [{ request: 'KVM_TDX_INIT_VM', nth: 0, errno: 'EIO' }, /faults\[0\]\.nth is 0, expected a whole number from 1/],
     [{ request: 'KVM_TDX_INIT_VM', nth: 1, errno: 'EWHAT' }, /faults\[0\]\.errno is "EWHAT", expected an errno/],
     [{ request: 'KVM_TDX_INIT_VM', nth: 1 }, /faults\[0\] has neither errno nor status/],
-    [{ request: 'KVM_RUN', nth: 1, status: '1' }, /faults\[0\]\.seamcall is undefined, expected a SEAMCALL/],
+    [{ request: 'KVM_SET_CPUID2', nth: 1, status: '1' }, /faults\[0\]\.seamcall is undefined, expected a SEAMCALL/],
     [{ request: 'KVM_TDX_INIT_VM', nth: 1, status: 'BUSY' }, /faults\[0\]\.status is "BUSY", expected a u64 or a name/],
   ])('that cannot be are refused with where and what: %j', (fault, message) => {
     expect(() => withFaults(fault as Fault)).toThrow(FaultError);

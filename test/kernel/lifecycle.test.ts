@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { KVM_CAP } from '../../src/kvm/constants.js';
 import type { KvmSystem } from '../../src/kvm/index.js';
-import { mockHostOf, mockMrtd, openMock } from '../../src/mock/index.js';
+import { DEFAULT_PROFILE, loadProfile, MockHost, mockHostOf, mockMrtd, openMock } from '../../src/mock/index.js';
 import { addPages, buildTd, createTd, entry, gpaw, initParams, refusal, TD_GPA, vcpuCpuid, X2APIC } from './launch.js';
 
 let system: KvmSystem;
@@ -24,13 +24,14 @@ describe('a TD on the model, from KVM_CREATE_VM to KVM_RUN', () => {
     expect(Buffer.from(mockMrtd(other.vm)!).toString('hex')).not.toBe(mrtd);
   });
 
-  it('ends KVM_RUN with an exit that says that no guest is executed yet', async () => {
-    const td = buildTd(system);
+  it('ends KVM_RUN with an exit that says why, where nothing executes guests', async () => {
+    using hostOnly = openMock({ host: new MockHost(loadProfile(DEFAULT_PROFILE)) });
+    const td = buildTd(hostOnly);
     td.vm.tdx.finalizeVm();
     await expect(td.vcpu.run()).resolves.toMatchObject({
       reason: 'unknown',
       exitReason: 0,
-      detail: expect.stringContaining('does not execute guests yet'),
+      detail: expect.stringContaining('nothing that executes its guests: this host was made without one'),
     });
   });
 

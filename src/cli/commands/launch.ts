@@ -1,6 +1,8 @@
 import { dirname, resolve } from 'node:path';
-import { Command } from 'commander';
-import type { LaunchStep, TrustDomain } from '../../launch/index.js';
+import { Command, Option } from 'commander';
+import type { TdImage } from '../../image/index.js';
+import type { KvmSystem } from '../../kvm/index.js';
+import type { LaunchStep, TdRunOptions, TraceFormat, TrustDomain } from '../../launch/index.js';
 import type { Finding, TdConfig } from '../../td/index.js';
 import { CliError, EXIT, showError } from '../errors.js';
 import { readUserJson } from '../files.js';
@@ -9,37 +11,105 @@ import { loadUserImage } from '../image.js';
 import type { Bind } from '../main.js';
 import { type CommonOptions, openSystem, withCommonOptions } from '../options.js';
 import { hex, type Output } from '../output.js';
+import {
+  outcomeJson,
+  printOutcome,
+  q35,
+  runOnTerminal,
+  runQuietly,
+  shownEngine,
+  timeoutMs,
+  wentWell,
+} from '../run-td.js';
 import { askedSystem, printSystem } from '../system.js';
+import { openTrace, type TraceFile } from '../trace-file.js';
 
 interface LaunchCommandOptions extends CommonOptions {
   image?: string;
+  run: boolean;
+  engine: 'auto' | 'kvm' | 'interpreter';
+  platform: 'auto' | 'q35' | 'none';
+  timeout?: string;
+  trace?: string;
+  traceFormat: TraceFormat;
 }
 
 export const launchCommand = (bind: Bind): Command =>
   withCommonOptions(new Command('launch'))
-    .summary('build a TD, measure and finalise it')
+    .summary('build a TD, measure and finalise it, and run it')
     .description(
-      'Build a TD of a configuration and an image, up to KVM_TDX_FINALIZE_VM, and print its MRTD; then close it.',
+      'Build a TD of a configuration and an image, up to KVM_TDX_FINALIZE_VM, print its MRTD, and run it: its console goes to standard output, how it ended to standard error.',
     )
     .argument('[config]', 'the configuration, a JSON file; - for standard input; left out: the defaults')
     .option('--image <file>', "TDVF firmware or a page list; takes the place of the configuration's image")
+    .option('--no-run', 'build it only')
+    .option('--timeout <seconds>', 'end the run after this time')
+    .option('--trace <file>', 'write every exit, and on the model every TDCALL, #VE and SEAMCALL; - is standard error')
+    .addOption(
+      new Option('--trace-format <format>', 'a line of text, or a JSON object a line')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .addOption(
+      new Option('--engine <engine>', 'what executes guests of the model: a plain VM of /dev/kvm, or software')
+        .choices(['auto', 'kvm', 'interpreter'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--platform <devices>', 'devices around the console and the exit port; auto: q35 for a firmware image')
+        .choices(['auto', 'q35', 'none'])
+        .default('auto'),
+    )
     .addHelpText(
       'after',
       `
 Examples:
   $ tdxctl launch                                       the bundled minimal TD
-  $ tdxctl launch td.json --image /usr/share/ovmf/OVMF.fd
-  $ tdxctl launch --backend mock --json | jq -r .mrtd
+  $ tdxctl launch td.json --image /usr/share/ovmf/OVMF.fd --timeout 60
+  $ tdxctl launch --trace trace.txt                     what the guest asked, and what it was told
+  $ tdxctl launch --no-run --backend mock --json | jq -r .mrtd
 
-Exit code 1: the configuration, the image or the launch was refused.`,
+Exit code 0: the guest ended with 0 through the exit port (with --no-run: the TD was built).
+Exit code 1: it ended otherwise, or printed another MRTD, or the configuration, the image or the launch was refused.`,
     )
     .action(bind(launch));
 
 async function launch(output: Output, path: string | undefined, options: LaunchCommandOptions): Promise<number> {
   // TrustDomain.create checks the form too, and reports it together with everything else.
   const config = (path === undefined ? {} : readUserJson(path, 'configuration')) as TdConfig;
-  const image = await loadUserImage(imagePath(path, config, options));
-  using system = await openSystem(options);
+  const timeout = timeoutMs(options.timeout);
+  const imageFile = imagePath(path, config, options);
+  const image = await loadUserImage(imageFile);
+  const trace = options.trace === undefined ? undefined : await openTrace(options.trace, options.traceFormat);
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new CliError('interrupted', EXIT.no));
+  process.once('SIGINT', onInterrupt);
+  try {
+    const { signal } = interrupt;
+    const devices =
+      options.platform === 'q35' || (options.platform === 'auto' && imageFile !== undefined && image.kind === 'tdvf');
+    return await launchImage(output, config, image, { options, timeout, trace, signal, devices });
+  } finally {
+    process.off('SIGINT', onInterrupt);
+    trace?.close();
+  }
+}
+
+interface Launch {
+  options: LaunchCommandOptions;
+  timeout: number | undefined;
+  trace: TraceFile | undefined;
+  signal: AbortSignal;
+  /** Whether the guest gets the devices of a q35 machine. */
+  devices: boolean;
+}
+
+async function launchImage(output: Output, config: TdConfig, image: TdImage, how: Launch): Promise<number> {
+  const { options, trace, signal } = how;
+  using system = await openSystem(options, {
+    engine: options.engine,
+    ...(trace && { onSeamcall: trace.onSeamcall, onGuest: trace.onGuest }),
+  });
   const asked = await askedSystem(system);
   if (!options.json) printSystem(output, system);
   const { TrustDomain } = await import('../../launch/index.js');
@@ -50,15 +120,11 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
     if (!options.json) printStep(output, step);
   };
   try {
-    using td = await TrustDomain.create(system, config, { image, onStep });
-    if (options.json)
-      output.json({
-        ...asked,
-        ...answer(td),
-        image: { name: image.name, kind: image.kind },
-        steps: steps.map(rounded),
-      });
-    else printTd(output, td);
+    using td = await TrustDomain.create(system, config, { image, onStep, signal });
+    if (!options.json) printTd(output, td);
+    const built = { ...asked, ...answer(td), image: { name: image.name, kind: image.kind }, steps: steps.map(rounded) };
+    if (options.run) return await run(output, system, td, how, built);
+    if (options.json) output.json({ ...built, state: td.state });
     return EXIT.done;
   } catch (error) {
     output.progressDone();
@@ -73,6 +139,33 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
     } else output.note(`tdxctl: ${shown.text}`);
     return EXIT.no;
   }
+}
+
+/** Runs the TD and tells of it. @param built what `--json` says of its launch. */
+async function run(
+  output: Output,
+  system: KvmSystem,
+  td: TrustDomain,
+  { options, timeout, trace, signal, devices }: Launch,
+  built: Record<string, unknown>,
+): Promise<number> {
+  const engine = await shownEngine(system);
+  const runOptions: TdRunOptions = {
+    signal,
+    ...(timeout !== undefined && { timeout }),
+    ...(trace && { onEvent: trace.onEvent }),
+    ...(devices && { devices: await q35(td, output.aside) }),
+  };
+  if (options.json) {
+    const { outcome, text } = await runQuietly(td, runOptions);
+    output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, engine) });
+    return wentWell(outcome) ? EXIT.done : EXIT.no;
+  }
+  if (engine) output.note(`engine ${engine.name}: ${engine.description}`);
+  output.line();
+  const outcome = await runOnTerminal(output, td, runOptions);
+  printOutcome(output, outcome, td);
+  return wentWell(outcome) ? EXIT.done : EXIT.no;
 }
 
 /** `--image` is relative to where the user stands, the configuration's image to the configuration. */
@@ -99,9 +192,8 @@ function printStep(output: Output, { name, request, durationMs, detail, progress
   output.line(`${time}  ${request.padEnd(27)}  ${name}${more ? `: ${more}` : ''}`);
 }
 
-const answer = ({ mrtd, state, maxVcpus, findings, differences }: TrustDomain) => ({
+const answer = ({ mrtd, maxVcpus, findings, differences }: TrustDomain) => ({
   mrtd,
-  state,
   maxVcpus,
   findings,
   differences: differences.map((d) => ({ ...d, ...hexFields(d) })),

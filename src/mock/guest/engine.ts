@@ -34,15 +34,28 @@ export type GuestEvent =
       immediate: boolean;
     }
   /** A private page that is not mapped for the guest, or a shared address without memory. */
-  | { kind: 'ept-violation'; gpa: number; gla: bigint; access: Access; length: number }
+  | {
+      kind: 'ept-violation';
+      gpa: number;
+      gla: bigint;
+      access: Access;
+      length: number;
+      /**
+       * The exception whose delivery through the IDT made the access, for engines that do not keep it: the module injects
+       * it again, or another in its place.
+       */
+      delivering?: { vector: number; errorCode?: number };
+    }
   | { kind: 'triple-fault' }
   /** The signal of run() was aborted. */
   | { kind: 'interrupted' }
   /** The engine cannot go on. `bytes` are those at RIP, `why` says what it lacks, with the disassembly. */
   | { kind: 'stuck'; why: string; rip: bigint; bytes: Uint8Array };
 
-/** What the module sees of a private 4 KiB page. */
-export type PrivatePage = { state: 'mapped'; bytes: Uint8Array } | { state: 'pending' | 'blocked' | 'absent' };
+/** What the module sees of a private 4 KiB page. `zero`: nothing but zeros so far; `bytes` would make the page. */
+export type PrivatePage =
+  | { state: 'mapped'; readonly zero?: boolean; readonly bytes: Uint8Array }
+  | { state: 'pending' | 'blocked' | 'absent' };
 
 /** Memory of the TD as the engine asks for it. */
 export interface GuestSpace {
@@ -68,7 +81,10 @@ export interface EngineTd {
   /** Bytes of mapped private memory as the guest has them now. Within one page. */
   readPrivate(gpa: number, length: number): Uint8Array;
   writePrivate(gpa: number, bytes: Uint8Array): void;
-  /** [gpa, gpa + size) became mapped: take its content anew. */
+  /**
+   * [gpa, gpa + size) became mapped, or was before the TD was opened: take its content anew. An engine may have to show
+   * pages to a processor before anything touches them.
+   */
   pagesMapped(gpa: number, size: number): void;
   /** [gpa, gpa + size) is no longer mapped, from now on for every vCPU. Its content is lost. */
   pagesUnmapped(gpa: number, size: number): void;
@@ -84,8 +100,10 @@ export interface EngineVcpu {
   readonly mode: ProcessorMode;
   /** Runs until something happens. Never rejects for what the guest does. */
   run(signal: AbortSignal): Promise<GuestEvent>;
-  /** The next run begins with this exception at RIP, through the guest's IDT. */
-  inject(vector: number, errorCode?: number): void;
+  /**
+   * The next run begins with this exception at RIP, through the guest's IDT; the last one of several counts. `cr2` with #PF.
+   */
+  inject(vector: number, errorCode?: number, cr2?: bigint): void;
   close(): void;
 }
 
@@ -97,7 +115,8 @@ export interface ProcessorMode {
   readonly cr0: bigint;
   readonly cr3: bigint;
   readonly cr4: bigint;
-  readonly efer: bigint;
+  /** The module may change SCE (WRMSR). */
+  efer: bigint;
   /** XCR0; the module may change it (XSETBV). */
   xcr0: bigint;
 }
@@ -108,5 +127,6 @@ export interface GuestEngine {
   /** For outputs: which engine, why this one, how it sees TDCALL. */
   readonly description: string;
   openTd(space: GuestSpace): EngineTd;
+  /** Safe to call twice. */
   close(): void;
 }

@@ -2,7 +2,7 @@ import { loadRules, NativeCpuid } from '../../cpuid/index.js';
 import { decodeTdxStatus } from '../../kvm/status.js';
 import { type BootResult, bootModule, type ModuleBoot } from '../module/boot.js';
 import { initTd } from '../module/mng-init.js';
-import { TdxModule } from '../module/module.js';
+import { TdxModule, type TdxModuleOptions } from '../module/module.js';
 import type { InitTd } from '../module/module-state.js';
 import type { Platform } from '../platform.js';
 import { rulesVersion } from '../profile-platform.js';
@@ -43,6 +43,9 @@ export interface TdxBoot {
   tdx: TdxHost | undefined;
   whyNoModule: string | undefined;
 }
+
+/** What the module needs for executing guests. */
+type Guests = Pick<TdxModuleOptions, 'engine' | 'onGuest'>;
 
 const booted = new WeakMap<Platform, Map<string, BootResult>>();
 
@@ -88,7 +91,7 @@ function machineOf(platform: Platform): Machine {
 }
 
 /** Starts the profile's TDX module on its platform, as the core kernel does before KVM is loaded. */
-export function bootTdx(profile: Profile): TdxBoot {
+export function bootTdx(profile: Profile, guests: Guests = {}): TdxBoot {
   const { sys } = profile.platform;
   const { maxPhyAddr, ept5Levels, keyIdBits, tdxKeyIds } = machineOf(profile.platform);
   const tdmr = { base: BigInt(sys.tdmr_base), size: BigInt(sys.tdmr_size) };
@@ -105,18 +108,21 @@ export function bootTdx(profile: Profile): TdxBoot {
     globalHkid: sys.global_hkid,
     // Of the private KeyIDs the first is the module's own; the rest is for TDs.
     guestKeyIds: { first: sys.global_hkid + 1, count: Math.max(tdxKeyIds - 1, 0) },
-    tdx: result.ok ? tdxHost(result.module, profile, memory) : undefined,
+    tdx: result.ok ? tdxHost(result.module, profile, memory, guests) : undefined,
     whyNoModule: result.ok ? undefined : `${result.call} failed: ${decodeTdxStatus(result.status).text}`,
   };
 }
 
-function tdxHost(boot: ModuleBoot, profile: Profile, memory: PhysicalMemory): TdxHost {
+function tdxHost(boot: ModuleBoot, profile: Profile, memory: PhysicalMemory, guests: Guests): TdxHost {
   const { capabilities } = profile;
   const byRules: InitTd = (params, pages) => initTd(boot, params, pages);
   const host: TdxHost = {
-    module: new TdxModule(
-      capabilities ? { boot, memory, initTd: capturedInitTd(byRules, boot, capabilities) } : { boot, memory },
-    ),
+    module: new TdxModule({
+      boot,
+      memory,
+      ...guests,
+      ...(capabilities && { initTd: capturedInitTd(byRules, boot, capabilities) }),
+    }),
     sysInfo: sysInfoOf(boot, profile),
     supportedXfam: machineOf(profile.platform).supportedXfam,
   };

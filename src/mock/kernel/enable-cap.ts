@@ -63,7 +63,10 @@ const enables: Readonly<Record<number, Enable>> = {
   164: accept(),
   218: accept(),
   /** X86_USER_SPACE_MSR: inval, unknown, filter */
-  188: accept(7n),
+  188: (vm, mask) => {
+    bitsWithin(mask, 7n);
+    vm.userSpaceMsrs = mask;
+  },
   /** X86_BUS_LOCK_EXIT: off or exit */
   193: (_, mode) => demand((mode & ~3n) === 0n && mode !== 3n, 'kvm.enable-cap.argument'),
   /** EXIT_ON_EMULATION_FAILURE */

@@ -1,8 +1,11 @@
 import type { CpuidEntry } from '../../kvm/cpuid.js';
 import { type Fault, Faults } from '../faults.js';
+import type { GuestEngine } from '../guest/engine.js';
+import type { GuestTrace } from '../module/guest-trace.js';
 import type { Profile } from '../profiles.js';
 import { bootTdx } from './boot.js';
 import { checkExtension } from './check-extension.js';
+import { HostEngine } from './engine.js';
 import { KeyIdPool, MiscCgroup } from './key-ids.js';
 import type { PhysicalMemory } from './physical-memory.js';
 import { Seamcalls, type SeamcallTrace } from './seamcalls.js';
@@ -15,6 +18,10 @@ export interface MockHostOptions {
   faults?: readonly Fault[];
   /** Called after each try of a SEAMCALL. */
   onSeamcall?: (trace: SeamcallTrace) => void;
+  /** Makes what executes guests; asked when the first one is entered. Without it KVM_RUN of a TD ends in an exit that says so. */
+  engine?: () => Promise<GuestEngine>;
+  /** Called after each TDCALL of a guest, each exception that the TDX module injects and each TD exit. */
+  onGuest?: (trace: GuestTrace) => void;
 }
 
 /** What is in use on a host, for tests that look for leaks. */
@@ -52,9 +59,13 @@ export class MockHost {
   readonly miscCgroup: MiscCgroup;
   /** @internal */
   readonly seamcalls: Seamcalls;
+  /** What executes guests. */
+  readonly engine: HostEngine;
   readonly faults: Faults;
   /** @internal */
   readonly vms = new Set<Vm>();
+  /** Open systems. @internal */
+  systems = 0;
   /** Addresses of data that the kernel shows to the TDX module: a posted-interrupt descriptor, the shared EPT's root. @internal */
   readonly kernelData: { pa: bigint; sharedEptRoot: bigint };
 
@@ -68,7 +79,9 @@ export class MockHost {
     this.tscKhz = kernel.tscKhz;
     this.faults = new Faults([...(profile.faults ?? []), ...(options.faults ?? [])]);
 
-    const boot = bootTdx(profile);
+    const { onGuest } = options;
+    this.engine = new HostEngine(options.engine);
+    const boot = bootTdx(profile, { engine: this.engine.get, ...(onGuest && { onGuest }) });
     this.maxPhyAddr = boot.maxPhyAddr;
     this.ept5Levels = boot.ept5Levels;
     this.packages = boot.packages;
@@ -89,6 +102,14 @@ export class MockHost {
       boot.keyed,
       boot.globalHkid,
     );
+  }
+
+  /** One user of this host less, a system or a VM: with the last one the engine goes. @internal */
+  release(): void {
+    if (this.systems > 0 || this.vms.size > 0) return;
+    // It rejects if the engine could not be made, which KVM_RUN has said.
+    this.tdx?.module.close().catch(() => {});
+    void this.engine.close();
   }
 
   /** KVM_CHECK_EXTENSION on `/dev/kvm`. */

@@ -40,25 +40,55 @@ export class MirrorEpt {
     this.td.nrPremapped++;
   }
 
-  /** tdx_sept_link_private_spt(): the table that maps pages of `level` around `gfn`. */
+  /** The tables above a page, tried again while the module is busy. */
   #link(gfn: number, level: number): void {
-    const span = 512 ** level;
-    const first = gfn - (gfn % span);
-    // Five levels of 512: the level fits below the first gfn, a multiple of 512.
-    const key = first + level;
-    if (this.#tables.has(key)) return;
-    const { host, seamcalls, vm, tdr } = this.td;
-    const page = host.memory.alloc();
+    const { vm } = this.td;
     for (let tries = 0; ; tries++) {
-      const { status, rule } = seamcalls.memSeptAdd(tdr, BigInt(first) * PAGE, level, page);
-      if (status === 0n) break;
+      const failed = this.#addTable(gfn, level);
+      if (!failed) return;
+      const { status, rule } = failed;
       if (isOperandBusy(status) && tries < BUSY_TRIES && !vm.task.signalPending()) continue;
-      host.memory.free(page);
       if (isOperandBusy(status)) throw new Refusal('kvm.init-mem-region.signal', 'EINTR', rule);
       vm.bugOn(true);
       throw new Refusal('kvm.init-mem-region.sept', 'EIO', rule);
     }
-    this.#tables.set(key, page);
+  }
+
+  /** tdx_sept_link_private_spt(): the table that maps pages of `level` around `gfn`. What failed, if something did. */
+  #addTable(gfn: number, level: number): SeamcallResult | undefined {
+    const span = 512 ** level;
+    const first = gfn - (gfn % span);
+    // Five levels of 512: the level fits below the first gfn, a multiple of 512.
+    const key = first + level;
+    if (this.#tables.has(key)) return undefined;
+    const { host, seamcalls, tdr } = this.td;
+    const page = host.memory.alloc();
+    const result = seamcalls.memSeptAdd(tdr, BigInt(first) * PAGE, level, page);
+    if (result.status === 0n) this.#tables.set(key, page);
+    else host.memory.free(page);
+    return result.status === 0n ? undefined : result;
+  }
+
+  /**
+   * kvm_tdp_mmu_map() for a running guest: adds the missing tables and then the page with TDH.MEM.PAGE.AUG. 'retry' if the
+   * module was busy, or failed, which kills the VM.
+   */
+  augment(gfn: number, pa: bigint, levels: 4 | 5): 'mapped' | 'retry' {
+    const { seamcalls, tdr, vm } = this.td;
+    if (this.#leaves.has(gfn)) return 'mapped';
+    const retry = ({ status }: SeamcallResult) => {
+      vm.bugOn(!isOperandBusy(status));
+      return 'retry' as const;
+    };
+    for (let level = levels - 1; level >= 1; level--) {
+      const failed = this.#addTable(gfn, level);
+      if (failed) return retry(failed);
+    }
+    const result = seamcalls.memPageAug(tdr, BigInt(gfn) * PAGE, pa);
+    if (result.status !== 0n) return retry(result);
+    this.#leaves.set(gfn, pa);
+    this.#pinned.add(pa);
+    return 'mapped';
   }
 
   /** kvm_unmap_gfn_range(): takes the pages of [start, end) from the TD. */
@@ -78,7 +108,7 @@ export class MirrorEpt {
     const { td } = this;
     const { seamcalls, vm, tdr, hkid } = td;
     if (hkid === undefined) return false;
-    const blocked = onceMoreIfBusy(() => seamcalls.memRangeBlock(tdr, gpa));
+    const blocked = this.#onceMoreIfBusy(() => seamcalls.memRangeBlock(tdr, gpa));
     // An entry that TDH.MEM.PAGE.ADD never filled: nothing to take back.
     if (blocked.status === ENTRY_STATE_INCORRECT && td.state !== 'runnable') {
       if (vm.bugOn(td.nrPremapped === 0)) return false;
@@ -86,9 +116,20 @@ export class MirrorEpt {
       return true;
     }
     if (blocked.status !== 0n) return false;
-    if (td.state === 'runnable') vm.bugOn(onceMoreIfBusy(() => seamcalls.memTrack(tdr)).status !== 0n);
-    if (onceMoreIfBusy(() => seamcalls.memPageRemove(tdr, gpa)).status !== 0n) return false;
+    if (td.state === 'runnable') {
+      vm.bugOn(this.#onceMoreIfBusy(() => seamcalls.memTrack(tdr)).status !== 0n);
+      td.kickVcpus();
+    }
+    if (this.#onceMoreIfBusy(() => seamcalls.memPageRemove(tdr, gpa)).status !== 0n) return false;
     return seamcalls.phymemPageWbinvd(pa, hkid).status === 0n;
+  }
+
+  /** tdx_no_vcpus_enter_start(): the second try is made with all vCPUs kept out of the guest. */
+  #onceMoreIfBusy(call: () => SeamcallResult): SeamcallResult {
+    const result = call();
+    if (!isOperandBusy(result.status)) return result;
+    this.td.kickVcpus();
+    return call();
   }
 
   /** kvm_tdp_mmu_uninit_vm(): gives the tables back, lowest first. Impossible while the KeyID is assigned. */
@@ -101,10 +142,4 @@ export class MirrorEpt {
     for (const [, page] of tables) reclaimPage(this.td, page);
     this.#tables.clear();
   }
-}
-
-/** The second try is made with all vCPUs kept out of the guest. */
-function onceMoreIfBusy(call: () => SeamcallResult): SeamcallResult {
-  const result = call();
-  return isOperandBusy(result.status) ? call() : result;
 }

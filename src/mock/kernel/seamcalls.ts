@@ -1,5 +1,13 @@
 import { TDX_STATUS } from '../../kvm/status.js';
-import { type Seam, type SeamcallArgs, type SeamcallResult, TDH } from '../module/seamcall.js';
+import {
+  type EnterHost,
+  type Seam,
+  type SeamcallArgs,
+  type SeamcallResult,
+  TDH,
+  type VpEnterResult,
+} from '../module/seamcall.js';
+import type { Registers } from './run/registers.js';
 
 /** RDRAND_RETRY_LOOPS. */
 const TRIES = 10;
@@ -74,6 +82,21 @@ export class Seamcalls {
   phymemPageWbinvd = (page: bigint, hkid: number) =>
     this.#call(TDH.PHYMEM_PAGE_WBINVD, { rcx: this.keyed(page, hkid) });
   phymemPageWbinvdTdr = (tdr: bigint) => this.phymemPageWbinvd(tdr, this.globalHkid);
+
+  /** TDH.VP.ENTER: settles when the guest has left. A fault on demand leaves the registers as they are. */
+  async vpEnter(args: Registers, host: EnterHost): Promise<VpEnterResult> {
+    this.#count++;
+    const status = this.fault(TDH.VP_ENTER);
+    const injected = status !== undefined;
+    const result = injected ? { ...args, status } : await this.seam!.vpEnter(args, host);
+    this.watch({ leaf: TDH.VP_ENTER, args, result, injected });
+    return result;
+  }
+
+  /** An interrupt for the processor that runs a vCPU: it leaves its guest, if it is inside, and comes back. */
+  kick(tdvpr: bigint): void {
+    this.seam?.kick(tdvpr);
+  }
 
   /** seamcall(): arguments stay as they are between tries. */
   #call(leaf: number, args: SeamcallArgs & { package?: number }): SeamcallResult {

@@ -1,6 +1,7 @@
 import { TDX_STATUS } from '../../kvm/status.js';
 import { findCpuidEntry, maxGuestPhyAddr, maxPhyAddr } from './cpuid2.js';
 import { demand, Refusal } from './refusal.js';
+import { TdRun } from './run/td-run.js';
 import type { Td } from './td.js';
 import { reclaimPage } from './td-teardown.js';
 import type { TdxCmd } from './user.js';
@@ -24,6 +25,8 @@ const U64 = (1n << 64n) - 1n;
 /** struct vcpu_tdx: what KVM keeps about a TD's vCPU. */
 export class TdVcpu {
   state: 'uninitialized' | 'initialized' = 'uninitialized';
+  /** KVM_RUN and what it keeps. */
+  readonly run: TdRun;
   #tdvpr: bigint | undefined;
   #tdcx: bigint[] = [];
   /** Whether KVM's page table roots are loaded; KVM_SET_CPUID2 unloads them. */
@@ -32,7 +35,14 @@ export class TdVcpu {
   constructor(
     readonly vcpu: Vcpu,
     readonly td: Td,
-  ) {}
+  ) {
+    this.run = new TdRun(this);
+  }
+
+  /** The TDVPR's address in SEAMCALLs. */
+  get tdvpr(): bigint {
+    return this.#tdvpr ?? 0n;
+  }
 
   /** KVM_TDX_INIT_VCPU (tdx_vcpu_init). */
   init(cmd: TdxCmd): void {
@@ -93,7 +103,7 @@ export class TdVcpu {
   /** td_vmcs_write*(): a failure kills the VM and is not reported. */
   #write(field: bigint, value: bigint, mask: bigint): void {
     const { td } = this;
-    td.vm.bugOn(td.seamcalls.vpWr(this.#tdvpr ?? 0n, field, value, mask).status !== 0n);
+    td.vm.bugOn(td.seamcalls.vpWr(this.tdvpr, field, value, mask).status !== 0n);
   }
 
   afterSetCpuid(): void {
@@ -120,12 +130,13 @@ export class TdVcpu {
     demand(this.state === 'initialized' && this.td.state === 'runnable', 'kvm.run.td-state');
     this.reloadMmu();
     if (this.td.vm.dead) throw new Refusal('kvm.gpaw-mismatch');
+    this.vcpu.hasRun = true;
   }
 
   /** tdx_flush_vp(): TDH.VP.FLUSH, unless the vCPU was never initialised. */
   flush(): void {
     if (this.state === 'uninitialized') return;
-    const { status } = this.td.seamcalls.vpFlush(this.#tdvpr ?? 0n);
+    const { status } = this.td.seamcalls.vpFlush(this.tdvpr);
     this.td.vm.bugOn(status !== 0n && status !== TDX_STATUS.TDX_VCPU_NOT_ASSOCIATED);
   }
 

@@ -74,6 +74,11 @@ export class Td {
     demand(this.vm.irqchip === 'split', 'kvm.create-vcpu.split-irqchip');
   }
 
+  /** kvm_make_all_cpus_request(KVM_REQ_OUTSIDE_GUEST_MODE): every vCPU leaves its guest, and comes back. */
+  kickVcpus(): void {
+    for (const { td } of this.vm.vcpus.values()) if (td?.state === 'initialized') this.seamcalls.kick(td.tdvpr);
+  }
+
   /** kvm_destroy_vm(): the KeyID first, then the vCPUs' pages, the secure EPT's and the TD's own. */
   destroy(): void {
     releaseHkid(this);

@@ -9,6 +9,10 @@ import { Refusal } from './refusal.js';
 export interface Task {
   /** The live bytes of the page at a page-aligned address, or undefined where nothing is mapped (get_user_pages_fast). */
   page(address: bigint): Uint8Array | undefined;
+  /** copy_from_user() within one page: the bytes, or undefined where nothing is mapped. */
+  readUser(address: bigint, length: number): Uint8Array | undefined;
+  /** copy_to_user() within one page: false where nothing is mapped. */
+  writeUser(address: bigint, bytes: Uint8Array): boolean;
   /** signal_pending(current). */
   signalPending(): boolean;
 }

@@ -1,12 +1,18 @@
 import type { CpuidEntry } from '../../kvm/cpuid.js';
+import type { ExitReply, VcpuExit } from '../../kvm/exits.js';
 import type { KvmRegs, KvmSregs } from '../../kvm/vcpu.js';
-import { copyEntries, findCpuidEntry, MAX_CPUID_ENTRIES } from './cpuid2.js';
-import { resetRegs, resetSregs } from './plain-registers.js';
+import { copyEntries, findCpuidEntry, MAX_CPUID_ENTRIES, maxPhyAddr } from './cpuid2.js';
+import { type PlainState, resetRegs, resetSregs, resetState } from './plain-registers.js';
 import { demand, Refusal } from './refusal.js';
+import type { Takes } from './run/handled.js';
+import { waitForInit } from './run/wait-for-init.js';
 import { tdxVcpuIoctl } from './td-ioctl.js';
 import { TdVcpu } from './td-vcpu.js';
 import type { TdxCmd, TdxCmdData, UserValue } from './user.js';
 import type { Vm } from './vm.js';
+
+const PLAIN_VM =
+  'the model executes TDs, not plain VMs: the checks of KVM_RUN passed and the guest would have been entered';
 
 /** `struct kvm_cpuid2` of KVM_SET_CPUID2. */
 export interface SetCpuid2 {
@@ -26,6 +32,7 @@ export class Vcpu {
   #released = false;
   #regs: KvmRegs = resetRegs();
   #sregs: KvmSregs;
+  readonly #state = resetState();
 
   constructor(
     readonly vm: Vm,
@@ -107,6 +114,18 @@ export class Vcpu {
     });
   }
 
+  /** KVM_GET_XSAVE, KVM_GET_XCRS, KVM_GET_VCPU_EVENTS: the bytes of their struct. */
+  getState(request: string, kind: keyof PlainState): Uint8Array {
+    return this.#plainRegisters(request, () => this.#state[kind].slice());
+  }
+
+  /** KVM_SET_XSAVE, KVM_SET_XCRS, KVM_SET_VCPU_EVENTS. */
+  setState(request: string, kind: keyof PlainState, bytes: Uint8Array): void {
+    this.#plainRegisters(request, () => {
+      this.#state[kind] = bytes.slice();
+    });
+  }
+
   /** KVM_MEMORY_ENCRYPT_OP on the vCPU. */
   memoryEncryptOp(cmd: UserValue<TdxCmd>, data: TdxCmdData): void {
     this.vm.checkAlive();
@@ -114,20 +133,40 @@ export class Vcpu {
     tdxVcpuIoctl(this.td, cmd, data);
   }
 
-  /** What KVM_RUN checks before the guest is entered; 'blocked' where KVM waits for an INIT that never comes to a TD. */
-  enterGuest(): 'ready' | 'blocked' {
-    return this.request('KVM_RUN', () => {
-      if (!this.runnable) return 'blocked';
-      this.td?.checkRun();
+  /** kvm_vcpu_is_legal_gpa(). */
+  isLegalGpa(gpa: bigint): boolean {
+    return gpa >> BigInt(maxPhyAddr(this.cpuid)) === 0n;
+  }
+
+  /** What the next KVM_RUN may bring for the guest; nothing where this is undefined. */
+  get takes(): Takes | undefined {
+    return this.td?.run.takes;
+  }
+
+  /**
+   * KVM_RUN, one at a time. Exits are those of kvm_run; a memory fault is KVM_RUN's EFAULT with its exit. Where `reply`
+   * leaves something out, KVM's own defaults count, and reads give an empty bus.
+   * @param options.signal a signal for the task, or immediate_exit: the vCPU leaves its guest. What the last exit has left
+   * to complete is completed all the same.
+   * @throws Refusal: EINTR after a signal, EINVAL, EFAULT, EIO, and a fault on demand.
+   */
+  async run({ reply, signal }: { reply: ExitReply; signal: AbortSignal }): Promise<VcpuExit> {
+    this.vm.checkAlive();
+    const { step } = this.vm.host.faults.begin('KVM_RUN');
+    if (!this.runnable) return waitForInit(signal);
+    if (!this.td) {
+      if (signal.aborted) throw new Refusal('kvm.run.signal');
       this.hasRun = true;
-      return 'ready';
-    });
+      return { reason: 'unknown', exitReason: 0, detail: PLAIN_VM };
+    }
+    return this.td.run.run({ reply, signal, step });
   }
 
   /** Closes the vCPU's descriptor; the vCPU itself stays with its VM. */
   release(): void {
     if (this.#released) return;
     this.#released = true;
+    this.td?.run.release();
     this.vm.drop();
   }
 }

@@ -4,6 +4,7 @@ import { type EnableCap, enableCap } from './enable-cap.js';
 import { KernelGuestMemfd } from './guest-memfd.js';
 import type { MockHost } from './host.js';
 import { Memslots, type UserMemoryRegion } from './memslots.js';
+import { MsrFilter, type MsrFilterArgument } from './msr-filter.js';
 import { PrivateRanges } from './private-ranges.js';
 import { demand, Refusal } from './refusal.js';
 import { Td } from './td.js';
@@ -45,6 +46,9 @@ export class Vm {
   apicBusCycleNs = 1n;
   /** Hypercalls that exit to user space, a set of bits. */
   hypercallExits = 0n;
+  /** Why accesses to MSRs exit to user space: the set of KVM_CAP_X86_USER_SPACE_MSR. */
+  userSpaceMsrs = 0n;
+  msrFilter: MsrFilter | undefined;
   #dead = false;
   #references = 1;
   #released = false;
@@ -72,8 +76,16 @@ export class Vm {
 
   /** KVM_BUG_ON(): kills the VM for good if `condition` holds, and hands it back. */
   bugOn(condition: boolean): boolean {
-    if (condition) this.#dead = true;
-    return condition;
+    if (!condition) return false;
+    this.#dead = true;
+    // kvm_vm_dead(): KVM_REQ_VM_DEAD ends every KVM_RUN.
+    for (const vcpu of this.vcpus.values()) vcpu.td?.run.kick();
+    return true;
+  }
+
+  /** user_exit_on_hypercall(). */
+  exitsOnHypercall(nr: bigint): boolean {
+    return ((this.hypercallExits >> nr) & 1n) === 1n;
   }
 
   /** Runs a request: not on a dead VM, and not if a fault was asked for. */
@@ -197,6 +209,13 @@ export class Vm {
     });
   }
 
+  /** KVM_X86_SET_MSR_FILTER. */
+  setMsrFilter(readFilter: () => MsrFilterArgument): void {
+    this.request('KVM_X86_SET_MSR_FILTER', () => {
+      this.msrFilter = new MsrFilter(readFilter());
+    });
+  }
+
   /** KVM_MEMORY_ENCRYPT_OP. */
   memoryEncryptOp(cmd: UserValue<TdxCmd>, data: TdxCmdData): void {
     this.checkAlive();
@@ -215,6 +234,7 @@ export class Vm {
     this.td?.destroy();
     this.vcpus.clear();
     this.host.vms.delete(this);
+    this.host.release();
   }
 
   /** Closes the VM's own descriptor. */

@@ -1,5 +1,6 @@
 import type { TdxOperandName } from '../../kvm/status.js';
 import type { Call } from './call.js';
+import type { ModuleFeatures } from './facts.js';
 import { PAGE_4K } from './pamt.js';
 import { type Refusal, refuse, type SeamcallRuleId } from './refusal.js';
 import { architecturalEntry, architecturalInfo, type SeptWalk, walkSept } from './sept.js';
@@ -11,14 +12,14 @@ export const gpaWidth = (td: Td): number => (td.configuration!.gpaw ? 52 : 48);
 const MAX_PA = 52;
 
 /** Private GPAs of a TD are below 2^this (check_gpa_validity; 1.5.06: virtual MAXPA, of which 0 counts as 52). */
-export function privateGpaBits(call: Call, td: Td): number {
+export function privateGpaBits(features: ModuleFeatures, td: Td): number {
   const width = gpaWidth(td) - 1;
-  return call.module.facts.features.virtualMaxPa ? Math.min(width, td.configuration!.virtMaxpa || MAX_PA) : width;
+  return features.virtualMaxPa ? Math.min(width, td.configuration!.virtMaxpa || MAX_PA) : width;
 }
 
 /** The GPA as a number, which must be private and within the TD's width. */
 export function checkGpa(call: Call, td: Td, gpa: bigint): number {
-  if (gpa >> BigInt(privateGpaBits(call, td)) !== 0n) throw refuse('module.gpa.private', 'RCX');
+  if (gpa >> BigInt(privateGpaBits(call.module.facts.features, td)) !== 0n) throw refuse('module.gpa.private', 'RCX');
   return Number(gpa);
 }
 
@@ -53,13 +54,13 @@ export function walkExactly(call: Call, td: Td, gpa: number, level: number): Sep
 }
 
 /** What calls on any one entry of the secure EPT begin with. RCX: GPA and level, RDX: TDR; both are cleared first. */
-export function walkToOperand(call: Call): { td: Td; walk: SeptWalk } {
+export function walkToOperand(call: Call): { td: Td; gpa: number; walk: SeptWalk } {
   call.out.rcx = 0n;
   call.out.rdx = 0n;
   const td = call.td(call.rdx, 'RDX', false);
   call.checkState(td);
   const { gpa, level } = checkGpaAndLevel(call, td, 0, td.rootLevel);
-  return { td, walk: walkExactly(call, td, gpa, level) };
+  return { td, gpa, walk: walkExactly(call, td, gpa, level) };
 }
 
 /** Physical address of the 4 KiB page that holds `gpa`, under the leaf where `walk` ended. */

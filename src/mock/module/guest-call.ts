@@ -1,4 +1,5 @@
 import { GUEST_RULES } from '../../rulebook/guest.js';
+import { TDCALL_RULES } from '../../rulebook/tdcalls.js';
 import type { ModuleBoot } from './boot.js';
 import type { Vcpu } from './td.js';
 
@@ -11,12 +12,14 @@ export interface GuestCall {
 /** The exception that a guest gets, and the rule it broke. */
 export interface GuestException {
   vector: number;
-  rule: string;
+  rule: GuestRuleId;
 }
 
-type ExceptionRule = 'module.xsetbv.index' | 'module.xsetbv.xfam' | 'module.xsetbv.combination' | 'module.wrmsr.xss';
+export type GuestRuleId = keyof typeof GUEST_RULES | keyof typeof TDCALL_RULES;
 
-export const guestException = (id: ExceptionRule | 'module.cpuid.ve'): GuestException => ({
-  vector: GUEST_RULES[id].exception!,
+const RULES = { ...GUEST_RULES, ...TDCALL_RULES };
+
+export const guestException = (id: GuestRuleId): GuestException => ({
+  vector: RULES[id].exception!,
   rule: id,
 });

@@ -1,7 +1,7 @@
-import type { Call } from './call.js';
 import type { ModuleFeatures } from './facts.js';
 import { MAXPA_FIELDS, TD_FIELDS, TOPOLOGY_FIELDS, VE_REDUCTION_FIELDS } from './fields-td.js';
 import { type FieldRow, parseFields } from './metadata.js';
+import type { ModuleState } from './module-state.js';
 import { refuse } from './refusal.js';
 import { architecturalEntry } from './sept.js';
 import type { Td } from './td.js';
@@ -27,7 +27,10 @@ const quad = (bytes: Uint8Array, index: number): bigint =>
 
 const MICROSECONDS = 1_000_000n;
 
-type Reader = (td: Td, configuration: TdConfiguration, index: number, call: Call) => bigint | number;
+/** Whoever asks: a SEAMCALL, or a TDCALL. */
+type Asker = { readonly module: ModuleState };
+
+type Reader = (td: Td, configuration: TdConfiguration, index: number, call: Asker) => bigint | number;
 
 /** Values of the fields that this model keeps; the others belong to what it does not have (migration, L2 VMs) and read 0. */
 const READERS: Readonly<Record<string, Reader>> = {
@@ -56,6 +59,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   HP_LOCK_TIMEOUT: (td, _, __, call) => (td.hpLockTimeout * MICROSECONDS) / nativeTsc(call),
   CONFIG_FLAGS: (_, c) => c.configFlags,
   TD_CTLS: (td) => td.tdCtls,
+  NOTIFY_ENABLES: (td) => td.notifyEnables,
   TOPOLOGY_ENUM_CONFIGURED: (td) => Number(td.topologyEnumConfigured),
   VIRT_MAXPA: (_, c) => c.virtMaxpa,
   VE_REDUCTION_VALID: (td) => Number(td.topologyEnumConfigured),
@@ -82,12 +86,12 @@ const fixedLeavesBitmap = (leaves: ReadonlySet<number>): bigint =>
   [...leaves].reduce((bits, leaf) => bits | (1n << BigInt(leaf < 0x8000_0000 ? leaf : leaf - 0x8000_0000 + 52)), 0n);
 
 const SEPT_ROOT_PAGE = 3;
-const nativeTsc = (call: Call): bigint => BigInt(call.module.facts.nativeTscFrequency);
+const nativeTsc = (call: Asker): bigint => BigInt(call.module.facts.nativeTscFrequency);
 
-const withHkid = (call: Call, page: number | undefined, hkid: number): bigint =>
+const withHkid = (call: Asker, page: number | undefined, hkid: number): bigint =>
   page === undefined ? 0n : BigInt(page) | (BigInt(hkid) << BigInt(call.module.facts.hkidStartBit));
 
-export const readTdField = (call: Call, td: Td, row: FieldRow, index: number): bigint =>
+export const readTdField = (call: Asker, td: Td, row: FieldRow, index: number): bigint =>
   BigInt.asUintN(64, BigInt(READERS[row.name]?.(td, td.configuration!, index, call) ?? 0));
 
 /** Class of CPUID_VALUES, whose code is element, sub-leaf, "no sub-leaf", leaf and bit 31 of the leaf. */

@@ -10,6 +10,7 @@ import {
   notValid,
   parseFields,
 } from './metadata.js';
+import type { ModuleState } from './module-state.js';
 import { refuse } from './refusal.js';
 import type { Vcpu } from './td.js';
 
@@ -75,9 +76,12 @@ const GPRS = [
   'R14',
   'R15',
 ];
+/** Whoever asks: a SEAMCALL, or a TDCALL. */
+type Asker = { readonly module: ModuleState };
+
 const NO_LP = 0xffff_ffff;
 
-const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Call) => bigint | number>> = {
+const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Asker) => bigint | number>> = {
   VCPU_STATE: (vcpu) => vcpu.state,
   VCPU_INDEX: (vcpu) => vcpu.index,
   NUM_TDVPS_PAGES: (vcpu) => vcpu.pages.length,
@@ -86,6 +90,17 @@ const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Call) =
   XFAM: (vcpu) => vcpu.td.configuration!.xfam,
   XCR0: (vcpu) => vcpu.xcr0,
   IA32_XSS: (vcpu) => vcpu.xss,
+  EXIT_REASON: ({ veInfo }) => veInfo?.exitReason ?? 0,
+  VALID: ({ veInfo }) => (veInfo ? 0xffff_ffff : 0),
+  EXIT_QUALIFICATION: ({ veInfo }) => veInfo?.qualification ?? 0,
+  GLA: ({ veInfo }) => veInfo?.gla ?? 0,
+  GPA: ({ veInfo }) => veInfo?.gpa ?? 0,
+  INSTRUCTION_LENGTH: ({ veInfo }) => veInfo?.instructionLength ?? 0,
+  INSTRUCTION_INFORMATION: ({ veInfo }) => veInfo?.instructionInformation ?? 0,
+  LAST_TD_EXIT: (vcpu) => vcpu.lastTdExit,
+  CPUID_SUPERVISOR_VE: ({ cpuidVe }) => cpuidVe.supervisor,
+  CPUID_USER_VE: ({ cpuidVe }) => cpuidVe.user,
+  CPUID_CONTROL: ({ cpuidControl }, index) => cpuidControl[index]!,
   TDVPS_PAGE_PA: ({ pages, td }, index, call) =>
     pages[index] === undefined ? 0 : BigInt(pages[index]) | (BigInt(td.hkid) << BigInt(call.module.facts.hkidStartBit)),
 };
@@ -103,7 +118,7 @@ const readVmcs = (vcpu: Vcpu, code: number): bigint => {
 };
 
 /** Current value of a field. VMCS fields that neither host nor guest storey ever wrote read as after TDH.VP.INIT, or 0. */
-export function readVpField(call: Call, vcpu: Vcpu, element: FieldElement): bigint {
+export function readVpField(call: Asker, vcpu: Vcpu, element: FieldElement): bigint {
   const stored = vcpu.fields.get(keyOf(element));
   if (stored !== undefined) return stored;
   const { row, index } = element;
@@ -131,8 +146,17 @@ export function writeVpField(call: Call, vcpu: Vcpu, element: FieldElement, valu
     if (code === VMCS.POSTED_INTERRUPT_NOTIFICATION_VECTOR && value > VECTOR_MAX) throw notValid();
     if (code === VMCS.PIN_BASED_CONTROLS && value & PROCESS_POSTED_INTERRUPTS) checkPostedInterrupts(vcpu);
   }
-  const gpr = GPRS.indexOf(element.row.name);
+  storeVpField(vcpu, element, value);
+}
+
+/** Stores a value that has passed all checks. */
+export function storeVpField(vcpu: Vcpu, element: FieldElement, value: bigint): void {
+  const { name } = element.row;
+  const gpr = GPRS.indexOf(name);
   if (gpr >= 0) vcpu.gprs[gpr] = value;
+  else if (name === 'CPUID_SUPERVISOR_VE') vcpu.cpuidVe.supervisor = Number(value);
+  else if (name === 'CPUID_USER_VE') vcpu.cpuidVe.user = Number(value);
+  else if (name === 'CPUID_CONTROL') vcpu.cpuidControl[element.index] = Number(value);
   else vcpu.fields.set(keyOf(element), value);
 }
 

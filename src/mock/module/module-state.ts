@@ -1,3 +1,4 @@
+import type { ModuleBoot } from './boot.js';
 import type { ModuleFacts } from './facts.js';
 import { Kot } from './kot.js';
 import type { InitTdResult } from './mng-init.js';
@@ -10,6 +11,7 @@ export type InitTd = (tdParams: Uint8Array, tdcxPages: number) => InitTdResult;
 
 /** Everything the module keeps between SEAMCALLs. */
 export interface ModuleState {
+  readonly boot: ModuleBoot;
   readonly facts: ModuleFacts;
   readonly memory: HostMemory;
   readonly initTd: InitTd;
@@ -21,15 +23,20 @@ export interface ModuleState {
   readonly vcpus: Map<number, Vcpu>;
   /** The native time-stamp counter. */
   readonly tsc: () => bigint;
+  /** REPORTMACSTRUCTs that TDG.MR.REPORT made, oldest first. */
+  readonly reports: Set<string>;
   /** An internal check failed: the module shut TDX down and never answers again. */
   stopped: boolean;
 }
 
-export const newModuleState = (parts: Pick<ModuleState, 'facts' | 'memory' | 'initTd' | 'tsc'>): ModuleState => ({
+export const newModuleState = (
+  parts: Pick<ModuleState, 'boot' | 'facts' | 'memory' | 'initTd' | 'tsc'>,
+): ModuleState => ({
   ...parts,
   pamt: new Pamt(parts.facts),
   kot: new Kot(parts.facts),
   tds: new Map(),
   vcpus: new Map(),
+  reports: new Set(),
   stopped: false,
 });

@@ -1,7 +1,11 @@
+import type { GuestEngine } from '../guest/engine.js';
 import type { ModuleBoot } from './boot.js';
 import { MODULE_STOPPED } from './boot-status.js';
 import { Call } from './call.js';
 import { factsOf } from './facts-of.js';
+import type { GuestExit } from './guest-exit.js';
+import { enterGuest } from './guest-run.js';
+import type { GuestTrace } from './guest-trace.js';
 import { initTd as initTdByRules } from './mng-init.js';
 import { type InitTd, type ModuleState, newModuleState } from './module-state.js';
 import { Refusal, refuse, type SeamcallRuleId } from './refusal.js';
@@ -15,7 +19,7 @@ import {
   type VpEnterArgs,
   type VpEnterResult,
 } from './seamcall.js';
-import type { Td, Vcpu } from './td.js';
+import { closeGuest, type Td, VCPU_STATE, type Vcpu } from './td.js';
 import { mngKeyConfig, mngKeyFreeId, mngKeyReclaimId, mngVpFlushDone, phymemCacheWb } from './tdh-key.js';
 import { memPageAdd, memPageAug, memPageRemove } from './tdh-mem-page.js';
 import { memRangeBlock, memRangeUnblock, memTrack } from './tdh-mem-range.js';
@@ -26,7 +30,7 @@ import { mrExtend, mrFinalize } from './tdh-mr.js';
 import { phymemPageRdmd, phymemPageReclaim, phymemPageWbinvd } from './tdh-phymem.js';
 import { mngRdWr, vpRdWr } from './tdh-rd-wr.js';
 import { vpAddCx, vpCreate, vpFlush, vpInit } from './tdh-vp.js';
-import { EXTERNAL_INTERRUPT, type OnEnter, type TdExit, vpEnter, vpExit } from './tdh-vp-enter.js';
+import { EXTERNAL_INTERRUPT, type OnEnter, plainExit, reenter, type TdExit, vpEnter, vpExit } from './tdh-vp-enter.js';
 
 const LEAVES: Readonly<Record<number, (call: Call) => void>> = {
   [TDH.MNG_ADDCX]: mngAddCx,
@@ -72,11 +76,32 @@ export interface TdxModuleOptions {
   memory: HostMemory;
   /** What TDH.MNG.INIT makes of TD_PARAMS; by default what the rules of `boot` say. */
   initTd?: InitTd;
-  /** Runs guests; without it every entered TD leaves at once for a host interrupt. */
+  /** What executes guests; asked for once, when the first TD is entered. */
+  engine?: () => Promise<GuestEngine>;
+  /** Hears of every TDCALL, injected exception and TD exit. */
+  onGuest?: (trace: GuestTrace) => void;
+  /** Stands in for guests where no engine is given; by default every entered TD leaves at once for a host interrupt. */
   onEnter?: OnEnter;
   /** The native time-stamp counter in ticks; by default the process's clock at the platform's frequency. */
   tsc?: () => bigint;
 }
+
+/** Registers of the host after a TD exit, where the exit says nothing else. */
+const NOTHING = {
+  rcx: 0n,
+  rdx: 0n,
+  rbx: 0n,
+  rsi: 0n,
+  rdi: 0n,
+  r8: 0n,
+  r9: 0n,
+  r10: 0n,
+  r11: 0n,
+  r12: 0n,
+  r13: 0n,
+  r14: 0n,
+  r15: 0n,
+} as const;
 
 /** A VCPU inside its TD: what `enter` gives for a guest that runs elsewhere. */
 export interface Entered {
@@ -89,17 +114,23 @@ export interface Entered {
 export class TdxModule implements Seam {
   readonly #state: ModuleState;
   readonly #onEnter: OnEnter;
+  readonly #openEngine: (() => Promise<GuestEngine>) | undefined;
+  readonly #onGuest: ((trace: GuestTrace) => void) | undefined;
+  #engine: Promise<GuestEngine> | undefined;
 
-  constructor({ boot, memory, initTd, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
+  constructor({ boot, memory, initTd, engine, onGuest, onEnter = () => EXTERNAL_INTERRUPT, tsc }: TdxModuleOptions) {
     const facts = factsOf(boot);
     const clock = tsc ?? (() => (process.hrtime.bigint() * BigInt(facts.nativeTscFrequency)) / 1_000_000_000n);
     this.#state = newModuleState({
+      boot,
       facts,
       memory,
       initTd: initTd ?? ((tdParams, tdcxPages) => initTdByRules(boot, tdParams, tdcxPages)),
       tsc: clock,
     });
     this.#onEnter = onEnter;
+    this.#openEngine = engine;
+    this.#onGuest = onGuest;
   }
 
   /** TDs by the address of their TDR. */
@@ -132,11 +163,18 @@ export class TdxModule implements Seam {
 
   /** TDH.VP.ENTER in two halves: the refusal, or the entered VCPU. TDR and TDVPR stay locked until it leaves. */
   enter(args: SeamcallArgs): SeamcallResult | Entered {
+    const entered = this.#enter(args);
+    if ('status' in entered) return entered;
+    const { vcpu, leave } = entered;
+    return { vcpu, leave: (exit) => leave(plainExit(exit)) };
+  }
+
+  #enter(args: SeamcallArgs): SeamcallResult | { vcpu: Vcpu; leave: (exit: GuestExit) => SeamcallResult } {
     const call = new Call(this.#state, TDH.VP_ENTER, args);
     try {
       this.#checkLeaf(call);
       const vcpu = vpEnter(call);
-      const leave = (exit: TdExit): SeamcallResult => {
+      const leave = (exit: GuestExit): SeamcallResult => {
         vpExit(call, vcpu, exit);
         call.locks.release();
         return call.out;
@@ -148,12 +186,39 @@ export class TdxModule implements Seam {
     }
   }
 
-  async vpEnter(args: VpEnterArgs, _host: EnterHost): Promise<VpEnterResult> {
+  /**
+   * TDH.VP.ENTER with the engine: resolves when the VCPU leaves. Rejects only if the engine does, for instance because it
+   * cannot be opened; the VCPU is then outside, as after a host interrupt.
+   */
+  async vpEnter(args: VpEnterArgs, host: EnterHost): Promise<VpEnterResult> {
     const { rbx = 0n, rsi = 0n, rdi = 0n, r12 = 0n, r13 = 0n, r14 = 0n, r15 = 0n } = args;
-    return { rbx, rsi, rdi, r12, r13, r14, r15, ...this.call(TDH.VP_ENTER, args) };
+    const inputs = { rbx, rsi, rdi, r12, r13, r14, r15 };
+    if (!this.#openEngine) return { ...inputs, ...this.call(TDH.VP_ENTER, args) };
+    const entered = this.#enter(args);
+    if ('status' in entered) return { ...inputs, ...entered };
+    let exit = plainExit(EXTERNAL_INTERRUPT);
+    try {
+      this.#engine ??= this.#openEngine();
+      exit = await enterGuest(this.#state, await this.#engine, entered.vcpu, args, host, this.#onGuest);
+    } finally {
+      entered.leave(exit);
+    }
+    return { ...NOTHING, ...exit.registers };
   }
 
-  kick(_tdvpr: bigint): void {}
+  /** An interrupt for the processor of a VCPU that is inside: what it held of translations is gone when this returns. */
+  kick(tdvpr: bigint): void {
+    const vcpu = this.#state.vcpus.get(Number(tdvpr));
+    if (vcpu?.state === VCPU_STATE.ACTIVE) reenter(vcpu);
+  }
+
+  /** Closes what executes guests. No VCPU may be inside. */
+  async close(): Promise<void> {
+    for (const td of this.tds.values()) closeGuest(td);
+    const engine = this.#engine;
+    this.#engine = undefined;
+    (await engine)?.close();
+  }
 
   #checkLeaf({ leaf, version }: Call): void {
     if (this.#state.stopped) throw new Refusal(MODULE_STOPPED, 'module.call.stopped' satisfies SeamcallRuleId);

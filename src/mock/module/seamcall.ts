@@ -86,6 +86,8 @@ export interface HostMemory {
 /** Input registers of TDH.VP.ENTER: RCX the handle, the others what a completed TDG.VP.VMCALL gives the guest. */
 export interface VpEnterArgs extends SeamcallArgs {
   rbx?: bigint;
+  /** Only for TDs without CONFIG_FLAGS.NO_RBP_MOD, which KVM does not make. */
+  rbp?: bigint;
   rsi?: bigint;
   rdi?: bigint;
   r12?: bigint;
@@ -103,6 +105,12 @@ export interface VpEnterResult extends SeamcallResult {
   r13: bigint;
   r14: bigint;
   r15: bigint;
+  /** As the guest exposed it, or 0; missing for TDs with CONFIG_FLAGS.NO_RBP_MOD. */
+  rbp?: bigint;
+  /**
+   * Of the model only: the engine could not go on, and no real TD would have left here. The VCPU cannot be entered again.
+   */
+  stuck?: { why: string; rip: bigint; bytes: Uint8Array };
 }
 
 /** What the host's side of an entered VCPU gives: interrupts, and the memory behind the shared EPT. */
@@ -113,6 +121,11 @@ export interface EnterHost {
   readShared(gpa: number, length: number): Uint8Array | undefined;
   /** False where no memory is. */
   writeShared(gpa: number, bytes: Uint8Array): boolean;
+  /**
+   * Of a GPA without its SHARED bit that has no memory: true where the shared EPT turns accesses into #VE, false where it
+   * has no entry, so that the VCPU leaves with an EPT violation. Left out: always true.
+   */
+  isMmio?(gpa: number): boolean;
 }
 
 /** A TDX module that has been initialised on its platform and takes SEAMCALLs. */

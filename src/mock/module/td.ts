@@ -1,3 +1,6 @@
+import type { EngineVcpu } from '../guest/engine.js';
+import type { GuestTd } from './guest-td.js';
+import type { VeInfo } from './guest-ve.js';
 import type { MrtdBuilder } from './mrtd.js';
 import { OP_STATE, type OpState } from './op-state.js';
 import { newSeptTable, type SeptTable } from './sept.js';
@@ -49,7 +52,11 @@ export class Td {
   /** TDCS.TD_CTLS and TDCS.FEATURE_PARAVIRT_CTLS, written by the guest. */
   tdCtls = 0n;
   featureParavirtCtls = 0n;
+  /** Bit 0: the guest hears of suspected single-stepping; here nobody steps. */
+  notifyEnables = 0n;
   readonly vcpus: Vcpu[] = [];
+  /** Its memory in the engine that runs it, from the first entry on. */
+  guest?: GuestTd;
 
   constructor(tdrPa: number, hkid: number, uuid: BigUint64Array) {
     this.tdrPa = tdrPa;
@@ -69,9 +76,13 @@ export class Td {
   }
 }
 
-/** TDVPS.VCPU_STATE. */
-export const VCPU_STATE = { UNINITIALIZED: 0, READY: 1, ACTIVE: 2, DISABLED: 4 } as const;
+/** TDVPS.VCPU_STATE (tdx_tdvps.h). */
+export const VCPU_STATE = { UNINITIALIZED: 0, READY: 2, ACTIVE: 4, DISABLED: 8 } as const;
 export type VcpuState = (typeof VCPU_STATE)[keyof typeof VCPU_STATE];
+
+/** TDVPS.LAST_TD_EXIT (tdx_tdvps.h): how the next entry begins. */
+export const LAST_EXIT = { ASYNC_FAULT: 0, ASYNC_TRAP: 1, TDVMCALL: 2 } as const;
+export type LastExit = (typeof LAST_EXIT)[keyof typeof LAST_EXIT];
 
 /** Pages of a TDVPS: 6, and 3 for each L2 VM. */
 export const MIN_TDVPS = 6;
@@ -97,8 +108,17 @@ export class Vcpu {
   xss = 0n;
   /** Host-written fields of the TD VMCS and the TDVPS, by class and code. */
   readonly fields = new Map<number, bigint>();
-  /** What the guest storey keeps for this VCPU. */
-  guest: unknown;
+  lastTdExit: LastExit = LAST_EXIT.ASYNC_FAULT;
+  /** Of the last #VE, until the guest has read it. */
+  veInfo?: VeInfo | undefined;
+  /** Set by TDG.VP.CPUIDVE.SET: every CPUID at privilege level 0, or above, gives a #VE if not 0. */
+  readonly cpuidVe = { supervisor: 0, user: 0 };
+  /** By lookup index: bit 0 and 1 the same for one leaf. */
+  readonly cpuidControl = new Uint8Array(128);
+  /** MSRs that the guest wrote, where neither module nor engine keeps them elsewhere. */
+  readonly msrs = new Map<number, bigint>();
+  /** The processor that executes it, from the first entry on. */
+  guest?: EngineVcpu;
 
   constructor(
     readonly td: Td,
@@ -106,4 +126,10 @@ export class Vcpu {
   ) {
     this.pages = [tdvprPa];
   }
+}
+
+/** Ends the TD in its engine, with all that its memory held: its key is gone, or the model ends. */
+export function closeGuest(td: Td): void {
+  td.guest?.close();
+  delete td.guest;
 }

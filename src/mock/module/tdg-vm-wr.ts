@@ -4,8 +4,9 @@ import { ruleStatus } from './boot-status.js';
 import { featuresOf } from './facts-of.js';
 import type { GuestCall } from './guest-call.js';
 import { checkSingleElement, fieldClass, fieldCode, findField } from './metadata.js';
-import { tdFields } from './metadata-td.js';
+import { CPUID_CLASS, tdFields } from './metadata-td.js';
 import { Refusal } from './refusal.js';
+import type { Td } from './td.js';
 
 /** Input registers of TDG.VM.WR. */
 export interface VmWrArgs {
@@ -29,27 +30,29 @@ export interface TdcallResult {
 
 const refused = (rule: RuleId): TdcallResult => ({ status: ruleStatus(rule), r8: 0n, rule });
 
-/** Whether the id names one element of a field that this module has. */
-function isField({ module }: GuestCall, id: bigint): boolean {
+/** The field of this module that the id names one element of, by name. */
+function fieldName({ module }: GuestCall, id: bigint): string | undefined {
   try {
     checkSingleElement(id);
-    findField(tdFields(featuresOf(module)), id);
-    return true;
+    const code = fieldClass(id) === CPUID_CLASS ? fieldCode(id) & 1 : fieldCode(id);
+    return findField(tdFields(featuresOf(module)), id, code).row.name;
   } catch (error) {
-    if (error instanceof Refusal) return false;
+    if (error instanceof Refusal) return undefined;
     throw error;
   }
 }
 
 /**
  * TDG.VM.WR (tdg_vm_rd_wr.c): the guest writes a field of its TD; R8 of the result is the value before. The fields that
- * it can write here are those of the rules document (TD_CTLS, FEATURE_PARAVIRT_CTLS); others are as if it could not.
+ * it can write here are those of the rules document (TD_CTLS, FEATURE_PARAVIRT_CTLS) and NOTIFY_ENABLES.
  */
 export function tdgVmWr(call: GuestCall, { rcx = 0n, rdx, r8, r9 }: VmWrArgs): TdcallResult {
   const { host, rules } = call.module;
   const { td } = call.vcpu;
   if (rcx !== 0n) return refused('module.vm-wr.vm');
-  if (!isField(call, rdx)) return refused('module.vm-wr.field-id');
+  const name = fieldName(call, rdx);
+  if (name === undefined) return refused('module.vm-wr.field-id');
+  if (name === 'NOTIFY_ENABLES') return writeNotifyEnables(td, r8, r9);
   const field = rules.guestFields.find(
     ({ id }) => fieldClass(id) === fieldClass(rdx) && fieldCode(id) === fieldCode(rdx),
   );
@@ -66,5 +69,15 @@ export function tdgVmWr(call: GuestCall, { rcx = 0n, rdx, r8, r9 }: VmWrArgs): T
   if ('rule' in result) return refused(result.rule as RuleId);
   if (field.name === 'td_ctls') td.tdCtls = result.value;
   else td.featureParavirtCtls = result.value;
+  return { status: 0n, r8: old };
+}
+
+const NOTIFY_ENABLES = 1n;
+
+function writeNotifyEnables(td: Td, value: bigint, mask: bigint): TdcallResult {
+  const old = td.notifyEnables;
+  if ((mask & NOTIFY_ENABLES) === 0n) return refused('module.vm-wr.writable');
+  if ((old ^ value) & mask & ~NOTIFY_ENABLES) return refused('module.vm-wr.forbidden-bits');
+  td.notifyEnables = value & NOTIFY_ENABLES;
   return { status: 0n, r8: old };
 }

@@ -2,7 +2,7 @@ import type { Call } from './call.js';
 import { HKID } from './kot.js';
 import { OP_STATE } from './op-state.js';
 import { refuse } from './refusal.js';
-import { LIFECYCLE, MIN_TDCX, type Td } from './td.js';
+import { closeGuest, LIFECYCLE, MIN_TDCX, type Td } from './td.js';
 
 const ownerOf = (call: Call, td: Td) => call.module.kot.get(td.hkid)!;
 
@@ -26,6 +26,7 @@ export function mngVpFlushDone(call: Call): void {
   const owner = ownerOf(call, td);
   for (let i = 0; i < call.module.facts.packages; i++) owner.dirtyPackages.add(i);
   owner.state = HKID.FLUSHED;
+  closeGuest(td);
   td.lifecycle = LIFECYCLE.BLOCKED;
 }
 

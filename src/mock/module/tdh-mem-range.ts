@@ -15,21 +15,23 @@ const mappedPage = (call: Call, walk: SeptWalk): PamtEntry => {
 
 /** TDH.MEM.RANGE.BLOCK: no new translation of a page or table is made. RCX: GPA and level, RDX: TDR. */
 export function memRangeBlock(call: Call): void {
-  const { td, walk } = walkToOperand(call);
+  const { td, walk, gpa } = walkToOperand(call);
   const state = walk.entry?.state ?? SEPT.FREE;
   if (!septStateAllows(call.leaf, state))
     throw septFailure(call, walk, isBlocked(state) ? 'module.range-block.once' : 'module.sept.state', 'RCX');
+  td.guest?.blocking(walk, gpa);
   walk.entry!.state = blocked(state);
   mappedPage(call, walk).bepoch = td.epoch;
 }
 
 /** TDH.MEM.RANGE.UNBLOCK: takes a block back. RCX: GPA and level, RDX: TDR. */
 export function memRangeUnblock(call: Call): void {
-  const { td, walk } = walkToOperand(call);
+  const { td, walk, gpa } = walkToOperand(call);
   const entry = checkEntry(call, walk)!;
   if (opStateTracksTlb(td.opState) && !td.isTracked(mappedPage(call, walk).bepoch))
     throw refuse('module.sept.tracked', call.module.facts.features.unblockOperand);
   entry.state = unblocked(entry.state);
+  if (entry.state !== SEPT.PENDING) td.guest?.mapped(walk, gpa);
 }
 
 /** TDH.MEM.TRACK: starts a new TLB epoch; the one before the current must have no VCPU inside. RCX: TDR. */

@@ -1,11 +1,11 @@
 import type { Call } from './call.js';
+import type { ExitRegisters, GuestExit } from './guest-exit.js';
 import { refuse } from './refusal.js';
-import type { SeamcallResult } from './seamcall.js';
-import { VCPU_STATE, type Vcpu } from './td.js';
+import { LAST_EXIT, VCPU_STATE, type Vcpu } from './td.js';
 import { associate } from './tdh-vp.js';
 
 /** What a TD exit leaves in the host's registers; those left out are 0. RAX (`status`) has the VMX exit reason in its lower half. */
-export type TdExit = Pick<SeamcallResult, 'status'> & Partial<Omit<SeamcallResult, 'status' | 'rule'>>;
+export type TdExit = ExitRegisters;
 
 /** Runs the guest of an entered VCPU until it exits. */
 export type OnEnter = (vcpu: Vcpu) => TdExit;
@@ -35,8 +35,24 @@ export function vpEnter(call: Call): Vcpu {
 }
 
 /** The second half: the VCPU has left with `exit`. */
-export function vpExit(call: Call, vcpu: Vcpu, exit: TdExit): void {
-  vcpu.state = VCPU_STATE.READY;
+export function vpExit(call: Call, vcpu: Vcpu, { registers, vcpuState, lastTdExit }: GuestExit): void {
+  vcpu.state = vcpuState;
+  vcpu.lastTdExit = lastTdExit;
   vcpu.td.refcount[vcpu.epoch & 1n ? 1 : 0]--;
-  Object.assign(call.out, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, r10: 0n, r11: 0n }, exit);
+  Object.assign(call.out, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, r10: 0n, r11: 0n }, registers);
+}
+
+/** An exit of a guest that runs elsewhere. */
+export const plainExit = (registers: TdExit): GuestExit => ({
+  registers,
+  vcpuState: VCPU_STATE.READY,
+  lastTdExit: LAST_EXIT.ASYNC_FAULT,
+});
+
+/** A leave and an entry at once: TLB tracking counts the VCPU in the current epoch. */
+export function reenter(vcpu: Vcpu): void {
+  const { td } = vcpu;
+  td.refcount[vcpu.epoch & 1n ? 1 : 0]--;
+  vcpu.epoch = td.epoch;
+  td.refcount[vcpu.epoch & 1n ? 1 : 0]++;
 }

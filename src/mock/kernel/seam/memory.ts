@@ -29,6 +29,18 @@ export class MockProcess implements Task {
     return undefined;
   }
 
+  readUser(address: bigint, length: number): Uint8Array | undefined {
+    const start = Number(address % BigInt(PAGE));
+    return this.page(address - BigInt(start))?.slice(start, start + length);
+  }
+
+  writeUser(address: bigint, bytes: Uint8Array): boolean {
+    const start = Number(address % BigInt(PAGE));
+    const page = this.page(address - BigInt(start));
+    page?.set(bytes, start);
+    return page !== undefined;
+  }
+
   /** mmap(): memory with an address of its own and an unmapped page behind it. @throws KvmError ENOMEM. */
   map(size: number): MockGuestMemory {
     if (this.#next + BigInt(size) > USER_END) {

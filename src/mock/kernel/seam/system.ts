@@ -26,6 +26,7 @@ export class MockSystem implements KvmSystem {
     readonly host: MockHost,
     why?: string,
   ) {
+    host.systems++;
     const { name, description, kernel } = host.profile;
     const tdx = host.whyNoTdx === undefined ? '' : `; no TDX: ${host.whyNoTdx}`;
     const because = why === undefined ? '' : ` (the model because: ${why})`;
@@ -83,6 +84,8 @@ export class MockSystem implements KvmSystem {
     this.#closed = true;
     for (const vm of [...this.#vms]) vm.close();
     this.#process.unmapAll();
+    this.host.systems--;
+    this.host.release();
   }
 
   [Symbol.dispose](): void {

@@ -1,18 +1,30 @@
-import { typeError, u64 } from '../../../kvm/check.js';
+import { u64 } from '../../../kvm/check.js';
 import { cpuidEntries } from '../../../kvm/check-cpuid.js';
 import { memRegion } from '../../../kvm/check-memory.js';
-import { runOptions } from '../../../kvm/check-run.js';
+import { type CheckedRun, runOptions } from '../../../kvm/check-run.js';
 import { KVM_TDX, KVM_TDX_MEASURE_MEMORY_REGION } from '../../../kvm/constants.js';
 import type { CpuidEntry } from '../../../kvm/cpuid.js';
 import { AbortError, KvmStateError } from '../../../kvm/errors.js';
 import type { ExitReply, VcpuExit } from '../../../kvm/exits.js';
 import { packRegs, packSregs, unpackRegs, unpackSregs } from '../../../kvm/registers.js';
-import type { KvmRegs, KvmSregs, KvmVcpu, RunOptions, TdxMemRegion, TdxVcpuOps } from '../../../kvm/vcpu.js';
+import type {
+  KvmRegs,
+  KvmSregs,
+  KvmVcpu,
+  KvmVcpuEvents,
+  KvmXcr,
+  RunOptions,
+  TdxMemRegion,
+  TdxVcpuOps,
+} from '../../../kvm/vcpu.js';
+import { packVcpuEvents, packXcrs, unpackVcpuEvents, unpackXcrs, xsaveBytes } from '../../../kvm/vcpu-state.js';
 import { Refusal } from '../refusal.js';
 import { type InitMemRegion, type TdxCmdData, tdxCmdData, type UserValue, userValue } from '../user.js';
 import type { Vcpu } from '../vcpu.js';
 import { demandOpen, issue, kvmError } from './issue.js';
 import { MockGuestMemory, type MockProcess } from './memory.js';
+import { answerPort, PortOutput } from './ports.js';
+import { checkReply } from './reply.js';
 
 /** With somebody watching, a call adds at most this many pages. */
 const PAGES_PER_CALL = 256;
@@ -20,16 +32,18 @@ const PAGES_PER_CALL = 256;
 const RESUMES = 100;
 const RESUMABLE = new Set([4, 11]);
 
-const NO_GUEST =
-  'the model does not execute guests yet: the checks of KVM_RUN passed and the vCPU would have entered its guest';
+const EINTR = 4;
+const EAGAIN = 11;
+const IMMEDIATE_EXIT = AbortSignal.abort();
 
 /** A vCPU of a modelled host. */
 export class MockVcpu implements KvmVcpu {
   readonly id: number;
   readonly tdx: TdxVcpuOps;
   #closed = false;
-  /** Ends the run under way. */
-  #interrupt: ((error: Error) => void) | undefined;
+  /** Of the run under way: takes the vCPU out of its guest. */
+  #interrupt: AbortController | undefined;
+  readonly #output = new PortOutput();
 
   constructor(
     /** For the model only. */
@@ -82,55 +96,95 @@ export class MockVcpu implements KvmVcpu {
     this.#issue('KVM_SET_SREGS', () => this.kernel.setSregs(checked));
   }
 
+  getXsave(): Uint8Array {
+    return this.#issue('KVM_GET_XSAVE', () => this.kernel.getState('KVM_GET_XSAVE', 'xsave'));
+  }
+
+  setXsave(xsave: Uint8Array): void {
+    const packed = xsaveBytes(xsave);
+    this.#issue('KVM_SET_XSAVE', () => this.kernel.setState('KVM_SET_XSAVE', 'xsave', packed));
+  }
+
+  getXcrs(): KvmXcr[] {
+    return unpackXcrs(this.#issue('KVM_GET_XCRS', () => this.kernel.getState('KVM_GET_XCRS', 'xcrs')));
+  }
+
+  setXcrs(xcrs: readonly KvmXcr[]): void {
+    const packed = packXcrs(xcrs);
+    this.#issue('KVM_SET_XCRS', () => this.kernel.setState('KVM_SET_XCRS', 'xcrs', packed));
+  }
+
+  getVcpuEvents(): KvmVcpuEvents {
+    return unpackVcpuEvents(
+      this.#issue('KVM_GET_VCPU_EVENTS', () => this.kernel.getState('KVM_GET_VCPU_EVENTS', 'events')),
+    );
+  }
+
+  setVcpuEvents(events: KvmVcpuEvents): void {
+    const packed = packVcpuEvents(events);
+    this.#issue('KVM_SET_VCPU_EVENTS', () => this.kernel.setState('KVM_SET_VCPU_EVENTS', 'events', packed));
+  }
+
   async run(options: RunOptions = {}): Promise<VcpuExit> {
-    const { signal, reply } = runOptions(options);
+    const { signal, reply, ports, completeOnly } = runOptions(options);
     this.#demandIdle();
     if (signal?.aborted) throw new AbortError(signal.reason);
-    demandNoReply(reply);
-    const state = this.#enter();
-    if (state === 'ready') return { reason: 'unknown', exitReason: 0, detail: NO_GUEST };
-    // KVM would wait for an INIT that a TD never gets, so only the caller can end this.
-    const onAbort = () => this.#interrupt?.(new AbortError(signal?.reason));
+    checkReply(reply, this.kernel.takes);
+    const interrupt = new AbortController();
+    this.#interrupt = interrupt;
+    const onAbort = () => interrupt.abort();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      return await new Promise<never>((_, reject) => {
-        this.#interrupt = reject;
-      });
+      return await this.#runUntilExit(reply, completeOnly ? IMMEDIATE_EXIT : interrupt.signal, ports);
+    } catch (refusal) {
+      if (this.#closed) throw new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`);
+      if (!(refusal instanceof Refusal)) throw refusal;
+      if (refusal.errno !== EINTR) throw kvmError('KVM_RUN', refusal);
+      if (interrupt.signal.aborted) throw new AbortError(signal?.reason);
+      return { reason: 'intr' };
     } finally {
-      this.#interrupt = undefined;
       signal?.removeEventListener('abort', onAbort);
+      this.#interrupt = undefined;
+      if (this.#closed) this.kernel.release();
     }
   }
 
-  #enter(): 'ready' | 'blocked' {
-    try {
-      return this.kernel.enterGuest();
-    } catch (refusal) {
-      if (!(refusal instanceof Refusal)) throw refusal;
-      throw kvmError('KVM_RUN', refusal);
+  /** KVM_RUN until an exit that `ports` does not answer. An exit of a vCPU that was closed meanwhile is nobody's. */
+  async #runUntilExit(first: ExitReply, signal: AbortSignal, ports: CheckedRun['ports']): Promise<VcpuExit> {
+    for (let reply: ExitReply | undefined = first; ; ) {
+      const exit = await this.#kvmRun(reply, signal);
+      if (this.#closed) throw new Refusal('kvm.run.signal');
+      reply = exit.reason === 'io' ? answerPort(ports, exit, this.#output) : undefined;
+      if (!reply) return exit;
+    }
+  }
+
+  /** EAGAIN: a vCPU that waited for its start-up IPI has got it. */
+  async #kvmRun(reply: ExitReply, signal: AbortSignal): Promise<VcpuExit> {
+    for (;;) {
+      try {
+        return await this.kernel.run({ reply, signal });
+      } catch (refusal) {
+        if (!(refusal instanceof Refusal) || refusal.errno !== EAGAIN) throw refusal;
+      }
     }
   }
 
   takePortOutput(): Uint8Array {
-    return new Uint8Array(0);
+    return this.#output.take();
   }
 
+  /** The kernel's vCPU goes when its run has ended. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#interrupt?.(new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`));
-    this.kernel.release();
+    if (this.#interrupt) this.#interrupt.abort();
+    else this.kernel.release();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** No exit of the model wants a reply, as long as it executes nothing. */
-function demandNoReply(reply: ExitReply): void {
-  for (const [field, value] of Object.entries(reply))
-    if (value !== undefined) throw typeError(`reply.${field}`, 'left out, for the last exit asked for none', value);
 }
 
 class MockTdxVcpu implements TdxVcpuOps {

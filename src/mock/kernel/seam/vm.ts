@@ -1,12 +1,22 @@
 import { integer, u32, u64 } from '../../../kvm/check.js';
 import { initVmParams } from '../../../kvm/check-init-vm.js';
 import { type CheckedSlot, enableCapArguments, memorySlot } from '../../../kvm/check-memory.js';
+import { type PackedMsrFilter, packMsrFilter } from '../../../kvm/check-msr-filter.js';
 import { KVM_TDX } from '../../../kvm/constants.js';
 import { KvmError, KvmStateError } from '../../../kvm/errors.js';
 import type { GuestMemfd } from '../../../kvm/memory.js';
 import type { KvmVcpu } from '../../../kvm/vcpu.js';
-import type { KvmVm, MemoryRegion, MemoryRegion2, TdxCapabilities, TdxInitVm, TdxVmOps } from '../../../kvm/vm.js';
+import type {
+  KvmVm,
+  MemoryRegion,
+  MemoryRegion2,
+  MsrFilter,
+  TdxCapabilities,
+  TdxInitVm,
+  TdxVmOps,
+} from '../../../kvm/vm.js';
 import type { UserMemoryRegion } from '../memslots.js';
+import type { MsrFilterArgument } from '../msr-filter.js';
 import { type TdxCmdData, tdxCmdData, userValue } from '../user.js';
 import type { Vm } from '../vm.js';
 import { demandOpen, issue } from './issue.js';
@@ -145,6 +155,11 @@ export class MockVm implements KvmVm {
     this.#issue('KVM_SET_IDENTITY_MAP_ADDR', () => this.kernel.setIdentityMapAddr(() => gpa));
   }
 
+  setMsrFilter(filter: MsrFilter): void {
+    const argument = filterArgument(packMsrFilter(filter));
+    this.#issue('KVM_X86_SET_MSR_FILTER', () => this.kernel.setMsrFilter(() => argument));
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -214,4 +229,16 @@ class MockTdxVm implements TdxVmOps {
       throw error;
     }
   }
+}
+
+/** The packed numbers and bitmaps, range by range. */
+function filterArgument({ flags, ranges, bitmaps }: PackedMsrFilter): MsrFilterArgument {
+  const unpacked = [];
+  for (let i = 0, at = 0; i < ranges.length; i += 3) {
+    const [about, base, nmsrs] = ranges.subarray(i, i + 3) as unknown as [number, number, number];
+    const end = at + Math.ceil(nmsrs / 8);
+    unpacked.push({ flags: about, base, nmsrs, bitmap: bitmaps.slice(at, end) });
+    at = end;
+  }
+  return { flags, ranges: unpacked };
 }

@@ -1,0 +1,3 @@
+#include "../../test/check.hpp"
+
+int main() { return kvmtdx::test::RunAll(); }

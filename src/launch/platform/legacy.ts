@@ -1,0 +1,140 @@
+// Devices of a PC that firmware touches and that have nothing to do here: registers that keep what was written, or say that
+// all is well. They raise no interrupts.
+import type { AfterWrite } from '../run/devices.js';
+import { byteDevice, type PlatformPorts } from './device.js';
+import { RESET } from './power.js';
+
+/** Two 8259A interrupt controllers, at 0x20 and 0xa0: their masks, while nothing is ever pending. */
+function interruptController(first: number): PlatformPorts {
+  let mask = 0;
+  let initialisation = 0;
+  return byteDevice(first, first + 1, {
+    read: (offset) => (offset === 1 ? mask : 0),
+    write(offset, value) {
+      const begins = offset === 0 && (value & 0x10) !== 0;
+      // ICW1 says how many words follow at the other port: ICW2, ICW3 unless single, ICW4 if wanted.
+      if (begins) initialisation = 1 + ((value & 2) === 0 ? 1 : 0) + (value & 1);
+      if (begins) mask = 0;
+      else if (offset === 1 && initialisation > 0) initialisation--;
+      else if (offset === 1) mask = value;
+    },
+  });
+}
+
+const PIT_HZ = 1_193_182;
+const CHANNELS = 3;
+
+/** An 8254 timer at 0x40: counters that count (data sheet 231164, "read operations"). */
+function intervalTimer(clock: () => number): PlatformPorts {
+  const channels = Array.from({ length: CHANNELS }, () => ({
+    access: 3,
+    reload: 0x10000,
+    since: 0,
+    writes: 0,
+    low: 0,
+    latched: undefined as number[] | undefined,
+    high: false,
+  }));
+  const count = ({ reload, since }: { reload: number; since: number }) => {
+    const ticks = Math.floor(((clock() - since) * PIT_HZ) / 1000);
+    return reload - (ticks % reload);
+  };
+  const bytesOf = (value: number, access: number) =>
+    access === 1 ? [value & 0xff] : access === 2 ? [(value >> 8) & 0xff] : [value & 0xff, (value >> 8) & 0xff];
+  return byteDevice(0x40, 0x43, {
+    read(offset) {
+      const channel = channels[offset];
+      if (!channel) return 0xff; // the control word cannot be read
+      channel.latched ??= bytesOf(count(channel), channel.access);
+      const byte = channel.latched.shift()!;
+      if (channel.latched.length === 0) channel.latched = undefined;
+      return byte;
+    },
+    write(offset, value) {
+      const channel = channels[offset === 3 ? value >> 6 : offset];
+      if (!channel) return; // read-back command
+      const access = (value >> 4) & 3;
+      if (offset === 3 && access === 0) channel.latched ??= bytesOf(count(channel), channel.access);
+      else if (offset === 3) Object.assign(channel, { access, writes: 0, latched: undefined });
+      else if (channel.access === 3 && channel.writes++ % 2 === 0) channel.low = value;
+      else {
+        const whole = channel.access === 3 ? channel.low + value * 256 : channel.access === 2 ? value * 256 : value;
+        Object.assign(channel, { reload: whole || 0x10000, since: clock() });
+      }
+    },
+  });
+}
+
+/** Port B, 0x61: bits 3:0 are kept; bit 4 toggles as RAM is refreshed, every 15 us; bit 5 is the output of timer 2. */
+function portB(clock: () => number): PlatformPorts {
+  const [REFRESH, TIMER_2_OUT] = [0x10, 0x20];
+  let kept = 0;
+  return byteDevice(0x61, 0x61, {
+    read: () => kept | (Math.floor((clock() * 1000) / 15) % 2 === 0 ? 0 : REFRESH) | TIMER_2_OUT,
+    write: (_, value) => {
+      kept = value & 0x0f;
+    },
+  });
+}
+
+const SELF_TEST = 0xaa;
+const SELF_TEST_PASSED = 0x55;
+const PULSE_RESET = 0xfe;
+const OUTPUT_FULL = 0x01;
+const SYSTEM_FLAG = 0x04;
+
+/** An 8042 keyboard controller at 0x60 and 0x64 without a keyboard: passes its self-test, and can reset the machine. */
+function keyboardController(): PlatformPorts[] {
+  let answer: number | undefined;
+  const data = byteDevice(0x60, 0x60, {
+    read() {
+      const byte = answer ?? 0;
+      answer = undefined;
+      return byte;
+    },
+    write: () => {},
+  });
+  const command = byteDevice(0x64, 0x64, {
+    read: () => SYSTEM_FLAG | (answer === undefined ? 0 : OUTPUT_FULL),
+    write(_, value) {
+      if (value === SELF_TEST) answer = SELF_TEST_PASSED;
+      return value === PULSE_RESET ? RESET : undefined;
+    },
+  });
+  return [data, command];
+}
+
+/** A register that keeps its byte. */
+function latch(port: number, initial: number, written?: (value: number) => AfterWrite): PlatformPorts {
+  let kept = initial;
+  return byteDevice(port, port, {
+    read: () => kept,
+    write(_, value) {
+      kept = value;
+      return written?.(value);
+    },
+  });
+}
+
+export interface LegacyOptions {
+  /** Milliseconds that only grow. */
+  clock(): number;
+  /** A byte written to port 0x80, where firmware says how far it is. */
+  postCode?(code: number): void;
+}
+
+export function legacyDevices({ clock, postCode }: LegacyOptions): PlatformPorts[] {
+  const FAST_RESET = 0x01;
+  return [
+    interruptController(0x20),
+    interruptController(0xa0),
+    latch(0x4d0, 0),
+    latch(0x4d1, 0),
+    intervalTimer(clock),
+    portB(clock),
+    ...keyboardController(),
+    latch(0x80, 0, postCode),
+    // A20 is on, always.
+    latch(0x92, 0x02, (value) => ((value & FAST_RESET) !== 0 ? RESET : undefined)),
+  ];
+}

@@ -1,0 +1,113 @@
+import type { KvmSegment, KvmSystem, KvmVcpu, VcpuExit } from '../../../kvm/index.js';
+import { hostTable } from './cpuid-table.js';
+
+/** How this host shows what an engine needs to see. */
+export interface Abilities {
+  /** What TDCALL does: leaves KVM_RUN by an internal error, or is an undefined opcode to the guest. */
+  tdcall: 'internal-error' | 'undefined-opcode';
+  /** Whether RIP is behind an OUT when KVM gives the exit. */
+  outAdvances: boolean;
+  /** SHARED bits, 47 or 51, that a page table may hold. */
+  sharedBits: readonly number[];
+}
+
+const CODE = 0x1000;
+const PML4 = 0x2000;
+const PDPT = 0x3000;
+const DIRECTORY = 0x4000;
+const MEMORY = 0x5000;
+const LARGE_PAGE = 0xe3n; // present, writable, accessed, dirty, large
+const TABLE = 0x23n;
+const OUT = [0xe6, 0x80, 0xf4];
+const TDCALL = [0x66, 0x0f, 0x01, 0xcc, 0xf4];
+/** mov al, [0x200000]; hlt */
+const READ_WINDOW = [0x8a, 0x04, 0x25, 0, 0, 0x20, 0, 0xf4];
+/** A probe takes less than a millisecond. */
+const TIME_LIMIT = 2000;
+
+const segment = (type: number, l: number): KvmSegment => ({
+  base: 0n,
+  limit: 0xffff_ffff,
+  selector: 8,
+  type,
+  present: 1,
+  dpl: 0,
+  db: 1 - l,
+  s: 1,
+  l,
+  g: 1,
+  avl: 0,
+  unusable: 0,
+});
+
+interface Outcome {
+  exit: VcpuExit;
+  rip: bigint;
+}
+
+/** Runs `code` in 64-bit mode with no handler for anything. @param window the GPA behind linear 2 MiB. */
+async function runOnce(system: KvmSystem, code: readonly number[], window: bigint): Promise<Outcome> {
+  const vm = system.createVm(0);
+  const memory = system.createMemory(MEMORY);
+  try {
+    memory.write(CODE, Uint8Array.from(code));
+    memory.write(PML4, new Uint8Array(BigUint64Array.of(BigInt(PDPT) | TABLE).buffer));
+    memory.write(PDPT, new Uint8Array(BigUint64Array.of(BigInt(DIRECTORY) | TABLE).buffer));
+    memory.write(DIRECTORY, new Uint8Array(BigUint64Array.of(LARGE_PAGE, window | LARGE_PAGE).buffer));
+    vm.setUserMemoryRegion({ slot: 0, gpa: 0n, size: MEMORY, memory });
+    const vcpu = vm.createVcpu(0);
+    vcpu.setCpuid2(hostTable(system.getSupportedCpuid(), 52));
+    enterLongMode(vcpu);
+    const exit = await vcpu.run({ signal: AbortSignal.timeout(TIME_LIMIT) });
+    return { exit, rip: vcpu.getRegs().rip };
+  } finally {
+    vm.close();
+    memory.close();
+  }
+}
+
+function enterLongMode(vcpu: KvmVcpu): void {
+  const data = segment(3, 0);
+  vcpu.setSregs({
+    ...vcpu.getSregs(),
+    ...{ cs: segment(11, 1), ds: data, es: data, fs: data, gs: data, ss: data },
+    idt: { base: 0n, limit: 0 },
+    cr0: 0x8000_0031n,
+    cr3: BigInt(PML4),
+    cr4: 0x60n,
+    efer: 0xd01n,
+  });
+  vcpu.setRegs({ ...vcpu.getRegs(), rip: BigInt(CODE), rflags: 2n });
+}
+
+async function tdcall(system: KvmSystem): Promise<Abilities['tdcall']> {
+  const { exit, rip } = await runOnce(system, TDCALL, 0n);
+  if (exit.reason === 'internal-error' && rip === BigInt(CODE)) return 'internal-error';
+  if (exit.reason === 'shutdown') return 'undefined-opcode';
+  throw new Error(`a guest's TDCALL ends in "${exit.reason}" at ${rip.toString(16)}, of which nothing can be made`);
+}
+
+async function outAdvances(system: KvmSystem): Promise<boolean> {
+  const { exit, rip } = await runOnce(system, OUT, 0n);
+  if (exit.reason !== 'io') throw new Error(`a guest's port write ends in "${exit.reason}"`);
+  return rip !== BigInt(CODE);
+}
+
+async function takesShared(system: KvmSystem, bit: number): Promise<boolean> {
+  const shared = 1n << BigInt(bit);
+  const { exit } = await runOnce(system, READ_WINDOW, shared);
+  return exit.reason === 'mmio' && exit.gpa === shared;
+}
+
+/**
+ * Finds out by tiny guests how TDCALL, ports and addresses with a SHARED bit appear on this host.
+ * @throws Error that says what a plain VM does not do here; KvmError of a refused request.
+ */
+export async function probe(system: KvmSystem): Promise<Abilities> {
+  const sharedBits: number[] = [];
+  for (const bit of [47, 51]) if (await takesShared(system, bit)) sharedBits.push(bit);
+  if (sharedBits.length === 0) {
+    throw new Error('page tables of its guests cannot hold a SHARED bit: physical addresses are too narrow');
+  }
+  return { tdcall: await tdcall(system), outAdvances: await outAdvances(system), sharedBits };
+}

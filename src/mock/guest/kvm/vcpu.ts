@@ -1,0 +1,224 @@
+import { AbortError } from '../../../kvm/errors.js';
+import type { ExitReply, KvmSregs, KvmVcpu, VcpuExit } from '../../../kvm/index.js';
+import {
+  type CpuState,
+  deliverException,
+  EptViolation,
+  initialState,
+  kvmRegsOf,
+  kvmSregsOf,
+  Stuck,
+  TripleFault,
+  takeKvmState,
+} from '../cpu/index.js';
+import type { EngineVcpu, GuestEvent, ProcessorMode } from '../engine.js';
+import { disassemble } from '../interpreter/decode.js';
+import { codeAddress, codeBits, MAX_INSN } from './code.js';
+import { handleExit } from './exits.js';
+import type { KvmTd } from './td.js';
+
+interface Injection {
+  vector: number;
+  errorCode?: number;
+}
+
+/** What an exit leads to: the guest goes on, perhaps with an answer, or an event. */
+export type Answer = { reply?: ExitReply } | { event: GuestEvent };
+
+/** A vCPU of a plain VM, from a TD's first instruction on. */
+export class KvmEngineVcpu implements EngineVcpu {
+  /** Registers while it does not run. The FPU's stay in KVM. */
+  readonly state: CpuState = initialState();
+  readonly gprs: BigUint64Array = this.state.gprs;
+  readonly mode: ProcessorMode;
+  #sregs: KvmSregs;
+  #sregsChanged = true;
+  #started = false;
+  #closed = false;
+  #injection: Injection | undefined;
+  /** `memory.generation` when KVM was entered last. */
+  generation = -1;
+
+  constructor(
+    readonly td: KvmTd,
+    readonly kvm: KvmVcpu,
+    gprs: BigUint64Array,
+  ) {
+    this.gprs.set(gprs);
+    this.#sregs = kvm.getSregs();
+    this.mode = modeOf(this.state, (value) => {
+      this.state.xcr0 = value;
+      kvm.setXcrs([{ xcr: 0, value }]);
+    });
+  }
+
+  get rip(): bigint {
+    return this.state.rip;
+  }
+
+  set rip(value: bigint) {
+    this.state.rip = value;
+  }
+
+  get rflags(): bigint {
+    return this.state.rflags;
+  }
+
+  set rflags(value: bigint) {
+    this.state.rflags = value;
+  }
+
+  inject(vector: number, errorCode?: number, cr2?: bigint): void {
+    this.#injection = { vector, ...(errorCode !== undefined && { errorCode }) };
+    if (cr2 !== undefined) this.state.cr2 = cr2;
+    if (cr2 !== undefined) this.#sregsChanged = true;
+  }
+
+  async run(signal: AbortSignal): Promise<GuestEvent> {
+    if (this.#closed || signal.aborted) return { kind: 'interrupted' };
+    try {
+      const failed = this.#start() ?? this.#deliver();
+      if (failed !== undefined) return failed;
+      this.push();
+      return await this.#runUntilEvent(signal);
+    } catch (error) {
+      if (this.#closed || this.kvm.closed) return { kind: 'interrupted' };
+      return this.stuck(`KVM refused: ${(error as Error).message}`);
+    }
+  }
+
+  async #runUntilEvent(signal: AbortSignal): Promise<GuestEvent> {
+    for (let reply: ExitReply | undefined; ; ) {
+      if (signal.aborted) {
+        // What the last exit had begun is not left half done.
+        if (reply !== undefined) await this.complete(reply);
+        this.pull();
+        return { kind: 'interrupted' };
+      }
+      const exit = await this.#enter(signal, reply);
+      const answer: Answer = exit === undefined ? { event: { kind: 'interrupted' } } : await handleExit(this, exit);
+      if (!('event' in answer)) {
+        reply = answer.reply;
+        continue;
+      }
+      if (answer.event.kind === 'interrupted') this.pull();
+      else this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
+      return answer.event;
+    }
+  }
+
+  /** One KVM_RUN. Undefined: the signal ended it. */
+  async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | undefined> {
+    this.td.enter();
+    this.generation = this.td.memory.generation;
+    try {
+      return await this.kvm.run({ signal, ...(reply !== undefined && { reply }) });
+    } catch (error) {
+      if (error instanceof AbortError) return undefined;
+      throw error;
+    } finally {
+      this.td.leave();
+    }
+  }
+
+  /**
+   * Finishes in KVM what the last exit had begun; registers and memory change. Exits of the same instruction are answered
+   * with an empty bus.
+   */
+  async complete(reply?: ExitReply): Promise<void> {
+    for (let answer = reply, n = 0; n < 64; n++, answer = undefined) {
+      const { reason } = await this.kvm.run({ completeOnly: true, ...(answer !== undefined && { reply: answer }) });
+      if (reason !== 'mmio' && reason !== 'io') return;
+    }
+  }
+
+  /** What can be told KVM only now: the module knows this vCPU, and the guest has not run. */
+  #start(): GuestEvent | undefined {
+    if (this.#started) return undefined;
+    this.#started = true;
+    this.kvm.setCpuid2(this.td.cpuidOf(this));
+    this.td.prepareMemory();
+    this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
+    return undefined;
+  }
+
+  #deliver(): GuestEvent | undefined {
+    const injection = this.#injection;
+    if (injection === undefined) return undefined;
+    this.#injection = undefined;
+    try {
+      deliverException(this.state, this.td.software, injection.vector, injection.errorCode);
+      this.#sregsChanged = true;
+      return undefined;
+    } catch (error) {
+      if (error instanceof TripleFault) return { kind: 'triple-fault' };
+      if (error instanceof Stuck) return this.stuck(error.why);
+      if (!(error instanceof EptViolation)) throw error;
+      const { gpa, gla, access } = error;
+      return { kind: 'ept-violation', gpa, gla, access, length: 0, delivering: injection };
+    }
+  }
+
+  /** Takes the registers from KVM. */
+  pull(): void {
+    this.#sregs = this.kvm.getSregs();
+    takeKvmState(this.state, this.kvm.getRegs(), this.#sregs);
+    this.#sregsChanged = false;
+  }
+
+  /** Special registers are given back to KVM before the next run. */
+  changed(): void {
+    this.#sregsChanged = true;
+  }
+
+  /** Gives the registers to KVM. */
+  push(): void {
+    if (this.#sregsChanged) this.kvm.setSregs(kvmSregsOf(this.state, this.#sregs));
+    this.#sregsChanged = false;
+    this.kvm.setRegs(kvmRegsOf(this.state));
+  }
+
+  /** Bytes at the instruction pointer, without patches, as many as there are. */
+  bytesAt(ip: number = this.state.ip): Uint8Array {
+    return this.td.observer.bytes(this.state, codeAddress(this.state, ip), MAX_INSN);
+  }
+
+  stuck(why: string): GuestEvent {
+    const bytes = this.bytesAt();
+    const { rip } = this.state;
+    const text = bytes.length > 0 ? disassemble(bytes, rip, codeBits(this.state)) : 'no memory';
+    return { kind: 'stuck', why: `${why}; at RIP 0x${rip.toString(16)}: ${text}`, rip, bytes };
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.kvm.close();
+  }
+}
+
+const modeOf = (state: CpuState, setXcr0: (value: bigint) => void): ProcessorMode => ({
+  get cpl() {
+    return state.cpl;
+  },
+  get longMode() {
+    return state.in64;
+  },
+  get cr0() {
+    return BigInt(state.cr0 >>> 0);
+  },
+  get cr3() {
+    return BigInt(state.cr3);
+  },
+  get cr4() {
+    return BigInt(state.cr4);
+  },
+  get efer() {
+    return BigInt(state.efer);
+  },
+  get xcr0() {
+    return state.xcr0;
+  },
+  set xcr0(value: bigint) {
+    setXcr0(value);
+  },
+});

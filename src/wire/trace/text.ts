@@ -1,0 +1,43 @@
+import type { TraceRecord, TraceRule } from './record.js';
+
+const MAX_LIST = 3;
+
+/** A value in a line: lists of more than a few elements are counted. */
+function show(value: unknown): string {
+  if (Array.isArray(value)) {
+    if (value.length > MAX_LIST) return `[${value.length}]`;
+    return `[${value.map(show).join(', ')}]`;
+  }
+  if (typeof value === 'object' && value !== null)
+    return `{${Object.entries(value)
+      .map(([key, inner]) => `${key}=${show(inner)}`)
+      .join(' ')}}`;
+  return String(value);
+}
+
+const showAll = (values: Record<string, unknown>): string =>
+  Object.entries(values)
+    .map(([key, value]) => `${key}=${show(value)}`)
+    .join(' ');
+
+const showRule = (what: string, rule: TraceRule | undefined): string[] =>
+  rule ? [`             ${what} ${rule.id}: ${rule.what}. ${rule.fix}. [${rule.source}]`] : [];
+
+/** A record as lines for people: the call as strace has it, and below a refused one the rule that refused it. */
+export function traceText(record: TraceRecord): string {
+  const { time, tid, object, request, args, result, errno, made, out, hwError, rule, moduleRule } = record;
+  const result_ = errno ? `-1 ${errno}` : String(result);
+  const parts = [
+    `${time.toFixed(3).padStart(11)} ${tid}`,
+    object.padEnd(10),
+    request,
+    showAll(args),
+    `= ${made ?? result_}`,
+    hwError && `hw_error ${hwError}`,
+    out && `(${showAll(out)})`,
+  ];
+  const line = parts.filter(Boolean).join(' ');
+  // KVM's rule says no more than "the module refused" where there is one of the module's.
+  const rules = moduleRule ? showRule('module rule', moduleRule) : showRule('rule', rule);
+  return [line, ...rules].join('\n');
+}
