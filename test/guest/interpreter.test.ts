@@ -26,3 +26,9 @@ it('the interpreter does not execute what the host wrote into shared memory', as
   const event = await vcpu.run(AbortSignal.timeout(5000));
   expect(event).toMatchObject({ kind: 'stuck', rip: 0x3000n, why: expect.stringMatching(/code in shared memory/) });
 });
+
+it('the module may change EFER.SCE of a vCPU, and nothing else of EFER', () => {
+  const vcpu = interpreterEngine().openTd(new FakeSpace()).createVcpu(0, new BigUint64Array(16));
+  vcpu.mode.efer = 0n;
+  expect(vcpu.mode.efer).toBe(0x900n);
+});
