@@ -296,6 +296,15 @@ export function describeEngine(name: string, open: () => GuestEngine): void {
       expect(vcpu.gprs[RAX]).toBe(0n);
     });
 
+    it('inject() of a page fault sets CR2', async () => {
+      mapLongMode(space, { code: [...TDCALL, HLT], handlers: { 14: [0x0f, 0x20, 0xd3, HLT] } }); // mov rbx, cr2
+      const vcpu = start();
+      await run(vcpu);
+      vcpu.inject(14, 2, 0x1234_5000n);
+      expect(await run(vcpu)).toMatchObject({ name: 'hlt' });
+      expect(vcpu.gprs[RBX]).toBe(0x1234_5000n);
+    });
+
     it('an abort ends a guest that loops for ever, which may run on afterwards', async () => {
       map32([0xeb, 0xfe]);
       const vcpu = start();

@@ -1,5 +1,5 @@
 import { VECTOR } from '../cpu/bits.js';
-import { EptViolation, GuestFault } from '../cpu/fault.js';
+import { EptViolation, GuestFault, Stuck } from '../cpu/fault.js';
 import { readLinear, writeLinear } from '../cpu/linear-memory.js';
 import { isCanonical, translate } from '../cpu/paging.js';
 import type { LivePage, PhysicalMemory } from '../cpu/physical-memory.js';
@@ -192,6 +192,7 @@ export class Machine {
   /** Bytes of instructions at a linear address: up to the end of its page, and the page where they can be cached. */
   fetch(linear: number): { bytes: Uint8Array; page: LivePage | undefined } {
     const gpa = this.#physical(linear, 'execute');
+    if (this.memory.executable?.(gpa) === false) throw new Stuck('code in shared memory, which a TD cannot execute');
     const page = this.memory.page?.(gpa);
     const offset = gpa % PAGE_SIZE;
     const bytes = page?.bytes.subarray(offset) ?? this.memory.read(gpa, Math.min(15, PAGE_SIZE - offset));
