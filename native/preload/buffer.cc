@@ -13,9 +13,8 @@ bool Buffer::Reserve(size_t size) {
   if (size <= capacity_) return true;
   size_t wanted = capacity_ == 0 ? kFirst : capacity_;
   while (wanted < size) wanted *= 2;
-  const long at = capacity_ == 0
-                      ? Raw(SYS_mmap, 0, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                      : Raw(SYS_mremap, data_, capacity_, wanted, MREMAP_MAYMOVE, 0);
+  const long at = capacity_ == 0 ? Raw(SYS_mmap, 0, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                                 : Raw(SYS_mremap, data_, capacity_, wanted, MREMAP_MAYMOVE, 0);
   if (IsError(at)) return false;
   data_ = reinterpret_cast<uint8_t*>(at);
   capacity_ = wanted;

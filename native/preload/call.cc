@@ -52,9 +52,8 @@ Answer Carry(const Call& call, const Shape& shape, const SignalMask* run) {
     CloseChannel(*channel);
     return {-EIO, false};
   }
-  const bool written = result.EachWrite([](const Write& write) {
-    return write.length == 0 || WriteOwn(write.address, write.bytes, write.length);
-  });
+  const bool written = result.EachWrite(
+      [](const Write& write) { return write.length == 0 || WriteOwn(write.address, write.bytes, write.length); });
   return {written ? static_cast<long>(result.value) : -EFAULT, result.made_object};
 }
 
@@ -133,9 +132,10 @@ long Ioctl(int descriptor, uint64_t object, uint32_t request, uint64_t argument)
 }
 
 long Fallocate(uint64_t object, int mode, int64_t offset, int64_t length) {
-  const Call call{.operation = Operation::kFallocate,
-                  .object = object,
-                  .arguments = {static_cast<uint32_t>(mode), static_cast<uint64_t>(offset), static_cast<uint64_t>(length)}};
+  const Call call{
+      .operation = Operation::kFallocate,
+      .object = object,
+      .arguments = {static_cast<uint32_t>(mode), static_cast<uint64_t>(offset), static_cast<uint64_t>(length)}};
   return Carry(call, {}, nullptr).value;
 }
 

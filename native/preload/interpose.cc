@@ -67,15 +67,17 @@ constexpr unsigned long kKvm = 0xAE;
 }  // namespace
 
 // Named in assembler, so that libc's declarations, which differ between versions, do not matter.
-#define TAKE_OVER(type, name, ours) extern "C" __attribute__((visibility("default"))) type ours __asm__(name); type ours
+#define TAKE_OVER(type, name, ours)                                          \
+  extern "C" __attribute__((visibility("default"))) type ours __asm__(name); \
+  type ours
 
-#define MODE_OF(flags, mode)         \
-  mode_t mode = 0;                   \
-  if (TakesMode(flags)) {            \
-    va_list rest;                    \
-    va_start(rest, flags);           \
-    mode = va_arg(rest, mode_t);     \
-    va_end(rest);                    \
+#define MODE_OF(flags, mode)     \
+  mode_t mode = 0;               \
+  if (TakesMode(flags)) {        \
+    va_list rest;                \
+    va_start(rest, flags);       \
+    mode = va_arg(rest, mode_t); \
+    va_end(rest);                \
   }
 
 TAKE_OVER(int, "open", OurOpen(const char* path, int flags, ...)) {
@@ -129,7 +131,8 @@ TAKE_OVER(int, "ioctl", OurIoctl(int descriptor, unsigned long request, ...)) {
   return RealLibc().ioctl(descriptor, request, argument);
 }
 
-TAKE_OVER(void*, "mmap", OurMmap(void* address, size_t length, int protection, int flags, int descriptor, off_t offset)) {
+TAKE_OVER(void*, "mmap",
+          OurMmap(void* address, size_t length, int protection, int flags, int descriptor, off_t offset)) {
   if (descriptor >= 0 && (flags & MAP_ANONYMOUS) == 0 && server.known()) {
     const uint64_t object = ObjectOf(descriptor);
     if (object != 0) {

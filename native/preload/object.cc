@@ -74,8 +74,9 @@ int ConnectObject(int descriptor, uint64_t id, bool adopts) {
   if (connected != 0) return connected;
   Buffer message{};
   int error = -EIO;
-  if (Begin(message, Message::kObject) && message.Put(kVersion) && message.Put(static_cast<uint32_t>(Raw(SYS_getpid))) &&
-      message.Put(id) && message.Put(adopts ? How::kAdopts : How::kOpens) && End(message) &&
+  if (Begin(message, Message::kObject) && message.Put(kVersion) &&
+      message.Put(static_cast<uint32_t>(Raw(SYS_getpid))) && message.Put(id) &&
+      message.Put(adopts ? How::kAdopts : How::kOpens) && End(message) &&
       SendAll(descriptor, message.data(), message.size()) && ReceiveMessage(descriptor, message)) {
     Reader reader(message.data(), message.size());
     reader.Take<uint32_t>();

@@ -5,7 +5,8 @@
 
 namespace kvmtdx::preload {
 
-/** The id of the model's object behind a descriptor; 0: it is none of ours, or not open. Asks the kernel, keeps nothing. */
+/** The id of the model's object behind a descriptor; 0: it is none of ours, or not open. Asks the kernel, keeps
+ * nothing. */
 uint64_t ObjectOf(int descriptor);
 
 /** The id as it is in names: 16 lower-case hexadecimal digits, no zero at the end. */

@@ -24,11 +24,15 @@ inline long Raw6(long number, long a, long b, long c, long d, long e, long f) {
   register long r10 __asm__("r10") = d;
   register long r8 __asm__("r8") = e;
   register long r9 __asm__("r9") = f;
-  __asm__ volatile("syscall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "+a"(result)
+                   : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                   : "rcx", "r11", "memory");
   return result;
 }
 
-template <typename A = long, typename B = long, typename C = long, typename D = long, typename E = long, typename F = long>
+template <typename A = long, typename B = long, typename C = long, typename D = long, typename E = long,
+          typename F = long>
 long Raw(long number, A a = 0, B b = 0, C c = 0, D d = 0, E e = 0, F f = 0) {
   return Raw6(number, Argument(a), Argument(b), Argument(c), Argument(d), Argument(e), Argument(f));
 }

@@ -31,15 +31,15 @@ class Held {
 };
 
 /**
- * Signals that the thread blocks and KVM_SET_SIGNAL_MASK lets in end the run and stay pending, their handlers not called:
- * as KVM puts the thread's mask back before it returns. A signalfd that nobody reads tells of them.
+ * Signals that the thread blocks and KVM_SET_SIGNAL_MASK lets in end the run and stay pending, their handlers not
+ * called: as KVM puts the thread's mask back before it returns. A signalfd that nobody reads tells of them.
  */
 class Pending {
  public:
   explicit Pending(uint64_t signals)
       : descriptor_(signals == 0 ? -1
-                                 : static_cast<int>(Raw(SYS_signalfd4, -1, &signals, sizeof signals,
-                                                        SFD_CLOEXEC | SFD_NONBLOCK))) {}
+                                 : static_cast<int>(
+                                       Raw(SYS_signalfd4, -1, &signals, sizeof signals, SFD_CLOEXEC | SFD_NONBLOCK))) {}
   ~Pending() {
     if (descriptor_ >= 0) RawClose(descriptor_);
   }

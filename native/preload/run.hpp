@@ -6,7 +6,8 @@
 
 namespace kvmtdx::preload {
 
-/** Sends the call in the channel's buffer and waits for its result, telling the model of a signal once. false: the connection is lost. */
+/** Sends the call in the channel's buffer and waits for its result, telling the model of a signal once. false: the
+ * connection is lost. */
 bool SendAndWait(Channel& channel, const SignalMask& mask);
 
 }  // namespace kvmtdx::preload

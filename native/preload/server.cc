@@ -19,9 +19,7 @@ void Server::Set(const char* path) {
   length_ = static_cast<unsigned>(offsetof(sockaddr_un, sun_path) + length + 1);
 }
 
-int NewSocket(int close_on_exec) {
-  return static_cast<int>(Raw(SYS_socket, AF_UNIX, SOCK_STREAM | close_on_exec, 0));
-}
+int NewSocket(int close_on_exec) { return static_cast<int>(Raw(SYS_socket, AF_UNIX, SOCK_STREAM | close_on_exec, 0)); }
 
 namespace {
 

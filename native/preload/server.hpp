@@ -37,7 +37,8 @@ int Connect(int socket);
 /** Sends all of it; false: the connection is lost. */
 bool SendAll(int socket, const uint8_t* bytes, size_t length);
 
-/** Receives one message into `buffer`, whole and nothing more; false: the connection is lost or what came is malformed. */
+/** Receives one message into `buffer`, whole and nothing more; false: the connection is lost or what came is malformed.
+ */
 bool ReceiveMessage(int socket, Buffer& buffer);
 
 }  // namespace kvmtdx::preload

@@ -17,6 +17,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<(bind: Bind) => Command>>>
   validate: async () => (await import('./commands/validate.js')).validateCommand,
   measure: async () => (await import('./commands/measure.js')).measureCommand,
   launch: async () => (await import('./commands/launch.js')).launchCommand,
+  'with-mock': async () => (await import('./commands/with-mock.js')).withMockCommand,
+  trace: async () => (await import('./commands/trace.js')).traceCommand,
   cpuid: async () => (await import('./commands/cpuid.js')).cpuidCommand,
 };
 

@@ -12,11 +12,11 @@ const EXIT_REASON: Readonly<Record<Exclude<VcpuExit['reason'], 'unknown'>, numbe
   hlt: KVM_EXIT.HLT,
   shutdown: KVM_EXIT.SHUTDOWN,
   hypercall: KVM_EXIT.HYPERCALL,
+  'x86-rdmsr': KVM_EXIT.X86_RDMSR,
+  'x86-wrmsr': KVM_EXIT.X86_WRMSR,
   'memory-fault': KVM_EXIT.MEMORY_FAULT,
   'system-event': KVM_EXIT.SYSTEM_EVENT,
   tdx: KVM_EXIT.TDX,
-  'x86-rdmsr': KVM_EXIT.X86_RDMSR,
-  'x86-wrmsr': KVM_EXIT.X86_WRMSR,
   'internal-error': KVM_EXIT.INTERNAL_ERROR,
   'fail-entry': KVM_EXIT.FAIL_ENTRY,
   intr: KVM_EXIT.INTR,
@@ -29,7 +29,7 @@ export const exitReason = (exit: VcpuExit): number =>
 /** Writes an exit into kvm_run as KVM leaves it for user space: its reason and its member of the union. */
 export function writeExit(page: RunPage, exit: VcpuExit): void {
   page.set(kvmRun.fields.exit_reason, exitReason(exit));
-  const { failEntry, hypercall, internal, memoryFault, systemEvent } = runMembers;
+  const { failEntry, hypercall, internal, memoryFault, msr, systemEvent } = runMembers;
   switch (exit.reason) {
     case 'io':
       writeIo(page, exit);
@@ -39,6 +39,12 @@ export function writeExit(page: RunPage, exit: VcpuExit): void {
       break;
     case 'hypercall':
       page.put(hypercall, { nr: exit.nr, args: exit.args, ret: 0n, flags: exit.flags });
+      break;
+    case 'x86-rdmsr':
+      page.put(msr, { reason: exit.why, index: exit.index });
+      break;
+    case 'x86-wrmsr':
+      page.put(msr, { reason: exit.why, index: exit.index, data: exit.data });
       break;
     case 'memory-fault':
       page.put(memoryFault, { flags: exit.flags, gpa: exit.gpa, size: exit.size });
@@ -101,6 +107,11 @@ export function readReply(page: RunPage, exit: VcpuExit | undefined): ExitReply 
       return exit.isWrite ? {} : { data: page.take(runMembers.mmio).data.subarray(0, exit.data.length) };
     case 'hypercall':
       return { ret: page.take(runMembers.hypercall).ret };
+    case 'x86-rdmsr':
+    case 'x86-wrmsr': {
+      const { error, data } = page.take(runMembers.msr);
+      return { msr: { error: error !== 0, data } };
+    }
     case 'tdx':
       return readTdxReply(page, exit);
     default:

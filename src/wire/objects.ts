@@ -4,6 +4,7 @@ import type { MockHost } from '../mock/kernel/host.js';
 import type { Task } from '../mock/kernel/user.js';
 import type { Vcpu } from '../mock/kernel/vcpu.js';
 import type { Vm } from '../mock/kernel/vm.js';
+import { PlainVcpu, PlainVm } from './plain-state.js';
 import type { RunPage } from './run-page.js';
 
 /** What a descriptor of the caller's stands for: an object of the kernel storey, and what only the wire has to know of it. */
@@ -18,6 +19,7 @@ export class SystemObject {
 
 export class VmObject {
   readonly kind = 'vm';
+  readonly plain = new PlainVm();
   constructor(
     readonly kernel: Vm,
     /** Who created it: nobody else may use it (kvm->mm). */
@@ -31,6 +33,7 @@ export class VmObject {
 
 export class VcpuObject {
   readonly kind = 'vcpu';
+  readonly plain = new PlainVcpu();
   /** What it shares with its VMM; a vCPU that nobody can map has none. */
   page: RunPage | undefined;
   /** The exit that the last KVM_RUN ended with, for the answer that the next one brings. */

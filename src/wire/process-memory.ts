@@ -1,5 +1,6 @@
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import type { Task } from '../mock/kernel/user.js';
+import { Mappings } from './mappings.js';
 
 const PAGE = 4096;
 /** No process maps its first pages (vm.mmap_min_addr). */
@@ -13,12 +14,14 @@ type Transfer = (file: number, data: Uint8Array, offset: number, length: number,
  */
 export class ProcessTask implements Task {
   #file: number | undefined;
+  readonly #mappings: Mappings;
   #closed = false;
 
   constructor(
     readonly pid: number,
     private readonly folder = '/proc',
   ) {
+    this.#mappings = new Mappings(`${folder}/${pid}/maps`);
     this.#open();
   }
 
@@ -53,16 +56,17 @@ export class ProcessTask implements Task {
   /** copy_from_user(): undefined unless all of it is mapped. */
   readUser(address: bigint, length: number): Uint8Array | undefined {
     const data = new Uint8Array(length);
-    return this.#transfer(address, data, readSync) ? data : undefined;
+    return this.#transfer(address, data, 'readable', readSync) ? data : undefined;
   }
 
   /** copy_to_user(): false unless all of it is mapped for writing. */
   writeUser(address: bigint, data: Uint8Array): boolean {
-    return this.#transfer(address, data, writeSync);
+    return this.#transfer(address, data, 'writable', writeSync);
   }
 
-  #transfer(address: bigint, data: Uint8Array, by: Transfer): boolean {
+  #transfer(address: bigint, data: Uint8Array, access: 'readable' | 'writable', by: Transfer): boolean {
     if (this.#file === undefined || address < 0n || address + BigInt(data.length) > 1n << 47n) return false;
+    if (!this.#mappings.allow(Number(address), data.length, access)) return false;
     try {
       for (let at = 0; at < data.length; ) {
         const done = by(this.#file, data, at, data.length - at, Number(address) + at);
@@ -77,6 +81,21 @@ export class ProcessTask implements Task {
 
   page(address: bigint): Uint8Array | undefined {
     return this.readUser(address, PAGE);
+  }
+
+  /** A new request: since the last one the program may have changed what it may do with its memory. */
+  beginRequest(): void {
+    this.#mappings.forget();
+  }
+
+  /** Which eventfd a descriptor is: its number in the kernel; 'foreign' for another file, undefined where none is open. */
+  eventfd(fd: number): string | undefined {
+    try {
+      const info = readFileSync(`${this.folder}/${this.pid}/fdinfo/${fd}`, 'latin1');
+      return /^eventfd-id:\s*(\d+)/m.exec(info)?.[1] ?? 'foreign';
+    } catch {
+      return undefined;
+    }
   }
 
   /** Signals end KVM_RUN only; the client says so itself. */

@@ -43,7 +43,7 @@ export function callOf(
 ): Call {
   const [named, isOpen] = message.operands;
   const descriptor = () => (named === 0n ? (isOpen === 1n ? 'foreign' : undefined) : objects.find(named));
-  return new Call(message.arg, memory, task, descriptor, signal);
+  return new Call(message.arg, memory, task, descriptor, (fd) => task.eventfd(fd), signal);
 }
 
 /** Answers a call. Throws for bugs of ours only, never for what a program can ask. */

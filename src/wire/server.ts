@@ -33,6 +33,7 @@ export class WireServer {
   readonly #processes = new Processes();
   readonly #sockets = new Set<Socket>();
   readonly #folder = makeFolder();
+  #connected = false;
   #closed: Promise<void> | undefined;
 
   private constructor(
@@ -48,6 +49,7 @@ export class WireServer {
       report,
     };
     this.#server = createServer((socket) => {
+      this.#connected = true;
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
       new Connection(shared, socket);
@@ -73,6 +75,11 @@ export class WireServer {
   /** What KVM_TDX_MOCK of a program has to be. */
   get path(): string {
     return join(this.#folder, 'socket');
+  }
+
+  /** Whether a program ever came. */
+  get connected(): boolean {
+    return this.#connected;
   }
 
   /** Connections and objects at this moment, for tests that look for leaks. */

@@ -2,7 +2,7 @@
 #include "client.h"
 
 static void grows(int vm) {
-  struct kvm_tdx_capabilities *caps = calloc(1, sizeof *caps + 256 * sizeof(struct kvm_cpuid_entry2));
+  struct kvm_tdx_capabilities* caps = calloc(1, sizeof *caps + 256 * sizeof(struct kvm_cpuid_entry2));
   uint32_t needed = 0;
   for (uint32_t entries = 0; entries <= 256 && needed == 0; entries++) {
     caps->cpuid.nent = entries;
@@ -22,16 +22,16 @@ static void grows(int vm) {
 }
 
 static void at_the_end_of_memory(int vm) {
-  struct kvm_tdx_capabilities *plenty = capabilities_of(vm);
+  struct kvm_tdx_capabilities* plenty = capabilities_of(vm);
   const uint32_t entries = plenty->cpuid.nent;
   const size_t size = sizeof *plenty + entries * sizeof(struct kvm_cpuid_entry2);
-  uint8_t *pages = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  uint8_t* pages = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   mprotect(pages + 7 * PAGE, PAGE, PROT_NONE);
-  struct kvm_tdx_capabilities *last = (struct kvm_tdx_capabilities *)(pages + 7 * PAGE - size);
+  struct kvm_tdx_capabilities* last = (struct kvm_tdx_capabilities*)(pages + 7 * PAGE - size);
   last->cpuid.nent = entries;
   succeeds(tdx(vm, KVM_TDX_CAPABILITIES, 0, last, NULL), "a buffer whose last byte is the last there is");
   check(memcmp(plenty, last, size) == 0, "it says the same");
-  last = (struct kvm_tdx_capabilities *)((uint8_t *)last + 8);
+  last = (struct kvm_tdx_capabilities*)((uint8_t*)last + 8);
   last->cpuid.nent = entries;
   fails(tdx(vm, KVM_TDX_CAPABILITIES, 0, last, NULL), EFAULT, "a buffer that ends eight bytes too early");
   munmap(pages, 8 * PAGE);
@@ -51,7 +51,7 @@ int main(void) {
   check(ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS) > 0, "KVM_CAP_MAX_VCPUS of the VM is positive");
   fails(ioctl(kvm, KVM_CREATE_VM, 32), EINVAL, "KVM_CREATE_VM of a type that no kernel has");
 
-  struct kvm_tdx_capabilities *caps = capabilities_of(vm);
+  struct kvm_tdx_capabilities* caps = capabilities_of(vm);
   check(caps->supported_attrs != 0, "supported_attrs is not empty");
   check((caps->supported_xfam & 3) == 3, "supported_xfam has x87 and SSE");
   free(caps);

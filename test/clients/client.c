@@ -2,7 +2,7 @@
 
 static int checks, failures;
 
-bool check(bool holds, const char *format, ...) {
+bool check(bool holds, const char* format, ...) {
   va_list rest;
   checks++;
   if (!holds) failures++;
@@ -15,16 +15,17 @@ bool check(bool holds, const char *format, ...) {
   return holds;
 }
 
-bool succeeds(long result, const char *what) {
+bool succeeds(long result, const char* what) {
   const int error = errno;
   if (result >= 0) return check(true, "%s succeeds", what);
   return check(false, "%s succeeds (it is %s)", what, strerrorname_np(error));
 }
 
-bool fails(long result, int error, const char *what) {
+bool fails(long result, int error, const char* what) {
   const int got = errno;
   if (result < 0 && got == error) return check(true, "%s is %s", what, strerrorname_np(error));
-  return check(false, "%s is %s (it is %s)", what, strerrorname_np(error), result < 0 ? strerrorname_np(got) : "success");
+  return check(false, "%s is %s (it is %s)", what, strerrorname_np(error),
+               result < 0 ? strerrorname_np(got) : "success");
 }
 
 int finish(void) {
@@ -32,22 +33,22 @@ int finish(void) {
   return failures == 0 && checks > 0 ? 0 : 1;
 }
 
-void must(long result, const char *what) {
+void must(long result, const char* what) {
   if (result >= 0) return;
   printf("Bail out! %s: %s\n", what, strerror(errno));
   exit(1);
 }
 
-int tdx(int fd, uint32_t id, uint32_t flags, const void *data, uint64_t *hw_error) {
+int tdx(int fd, uint32_t id, uint32_t flags, const void* data, uint64_t* hw_error) {
   struct kvm_tdx_cmd command = {.id = id, .flags = flags, .data = (uint64_t)data};
   const int result = ioctl(fd, KVM_MEMORY_ENCRYPT_OP, &command);
   if (hw_error) *hw_error = command.hw_error;
   return result;
 }
 
-struct kvm_tdx_capabilities *capabilities_of(int vm) {
+struct kvm_tdx_capabilities* capabilities_of(int vm) {
   for (uint32_t entries = 1; entries <= 1024; entries *= 2) {
-    struct kvm_tdx_capabilities *caps = calloc(1, sizeof *caps + entries * sizeof(struct kvm_cpuid_entry2));
+    struct kvm_tdx_capabilities* caps = calloc(1, sizeof *caps + entries * sizeof(struct kvm_cpuid_entry2));
     caps->cpuid.nent = entries;
     if (tdx(vm, KVM_TDX_CAPABILITIES, 0, caps, NULL) == 0) return caps;
     free(caps);
@@ -57,9 +58,9 @@ struct kvm_tdx_capabilities *capabilities_of(int vm) {
   return NULL;
 }
 
-struct kvm_cpuid2 *supported_cpuid(int kvm) {
+struct kvm_cpuid2* supported_cpuid(int kvm) {
   for (uint32_t entries = 16; entries <= 1024; entries *= 2) {
-    struct kvm_cpuid2 *cpuid = calloc(1, sizeof *cpuid + entries * sizeof(struct kvm_cpuid_entry2));
+    struct kvm_cpuid2* cpuid = calloc(1, sizeof *cpuid + entries * sizeof(struct kvm_cpuid_entry2));
     cpuid->nent = entries;
     if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid) == 0) return cpuid;
     free(cpuid);
@@ -71,31 +72,32 @@ struct kvm_cpuid2 *supported_cpuid(int kvm) {
 
 /** Leaves whose answer depends on ECX (Intel SDM, CPUID). */
 static bool has_subleaves(uint32_t function) {
-  static const uint32_t leaves[] = {4, 7, 0xb, 0xd, 0xf, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1b, 0x1d, 0x1e, 0x1f, 0x20, 0x23, 0x24};
+  static const uint32_t leaves[] = {4,    7,    0xb,  0xd,  0xf,  0x10, 0x12, 0x14, 0x17,
+                                    0x18, 0x1b, 0x1d, 0x1e, 0x1f, 0x20, 0x23, 0x24};
   for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
     if (leaves[i] == function) return true;
   }
   return false;
 }
 
-static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index) {
+static const struct kvm_cpuid_entry2* find(const struct kvm_cpuid2* cpuid, uint32_t function, uint32_t index) {
   for (uint32_t i = 0; i < cpuid->nent; i++) {
-    const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
+    const struct kvm_cpuid_entry2* entry = &cpuid->entries[i];
     if (entry->function == function && (!has_subleaves(function) || entry->index == index)) return entry;
   }
   return NULL;
 }
 
-struct kvm_tdx_init_vm *default_parameters(int kvm, int vm) {
-  struct kvm_tdx_capabilities *caps = capabilities_of(vm);
-  struct kvm_cpuid2 *host = supported_cpuid(kvm);
-  struct kvm_tdx_init_vm *init = calloc(1, sizeof *init + caps->cpuid.nent * sizeof(struct kvm_cpuid_entry2));
+struct kvm_tdx_init_vm* default_parameters(int kvm, int vm) {
+  struct kvm_tdx_capabilities* caps = capabilities_of(vm);
+  struct kvm_cpuid2* host = supported_cpuid(kvm);
+  struct kvm_tdx_init_vm* init = calloc(1, sizeof *init + caps->cpuid.nent * sizeof(struct kvm_cpuid_entry2));
   init->attributes = 0;
   init->xfam = 3 & caps->supported_xfam; /* x87 and SSE */
   for (uint32_t i = 0; i < caps->cpuid.nent; i++) {
-    const struct kvm_cpuid_entry2 *mask = &caps->cpuid.entries[i];
-    const struct kvm_cpuid_entry2 *value = find(host, mask->function, mask->index);
-    struct kvm_cpuid_entry2 *entry = &init->cpuid.entries[init->cpuid.nent++];
+    const struct kvm_cpuid_entry2* mask = &caps->cpuid.entries[i];
+    const struct kvm_cpuid_entry2* value = find(host, mask->function, mask->index);
+    struct kvm_cpuid_entry2* entry = &init->cpuid.entries[init->cpuid.nent++];
     entry->function = mask->function;
     entry->index = mask->index;
     entry->flags = has_subleaves(mask->function) ? KVM_CPUID_FLAG_SIGNIFICANT_INDEX : 0;
@@ -127,7 +129,7 @@ int set_attributes(int vm, uint64_t address, uint64_t size, uint64_t attributes)
   return ioctl(vm, KVM_SET_MEMORY_ATTRIBUTES, &request);
 }
 
-int set_region(int vm, uint32_t slot, uint64_t address, uint64_t size, void *shared, int guest_memfd) {
+int set_region(int vm, uint32_t slot, uint64_t address, uint64_t size, void* shared, int guest_memfd) {
   struct kvm_userspace_memory_region2 region = {
       .slot = slot,
       .flags = KVM_MEM_GUEST_MEMFD,
@@ -139,7 +141,7 @@ int set_region(int vm, uint32_t slot, uint64_t address, uint64_t size, void *sha
   return ioctl(vm, KVM_SET_USER_MEMORY_REGION2, &region);
 }
 
-int init_mem_region(int vcpu, const void *source, uint64_t gpa, uint64_t pages, uint32_t flags) {
+int init_mem_region(int vcpu, const void* source, uint64_t gpa, uint64_t pages, uint32_t flags) {
   struct kvm_tdx_init_mem_region region = {.source_addr = (uint64_t)source, .gpa = gpa, .nr_pages = pages};
   int result = 0;
   do {
@@ -153,18 +155,18 @@ uint64_t guest_base(void) { return 0x100000000ull - guest_size(); }
 
 /** The TD's own CPUID for KVM's eyes, as the selftests do it. */
 static void set_cpuid(int vcpu) {
-  struct kvm_cpuid2 *cpuid = calloc(1, sizeof *cpuid + 256 * sizeof(struct kvm_cpuid_entry2));
+  struct kvm_cpuid2* cpuid = calloc(1, sizeof *cpuid + 256 * sizeof(struct kvm_cpuid_entry2));
   cpuid->nent = 256;
   must(tdx(vcpu, KVM_TDX_GET_CPUID, 0, cpuid, NULL), "KVM_TDX_GET_CPUID");
   must(ioctl(vcpu, KVM_SET_CPUID2, cpuid), "KVM_SET_CPUID2");
   free(cpuid);
 }
 
-static void add_memory(struct td *td) {
+static void add_memory(struct td* td) {
   const uint64_t size = guest_size();
   struct kvm_create_guest_memfd create = {.size = size};
   /* The source has to start at a page. */
-  void *source = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* source = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   memcpy(source, guest_image, size);
   td->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   must(td->memfd = ioctl(td->vm, KVM_CREATE_GUEST_MEMFD, &create), "KVM_CREATE_GUEST_MEMFD");
@@ -181,7 +183,7 @@ struct td make_td(enum stage stage, enum guest guest) {
   must(td.vm = ioctl(td.kvm, KVM_CREATE_VM, KVM_X86_TDX_VM), "KVM_CREATE_VM");
   must(enable_cap(td.vm, KVM_CAP_SPLIT_IRQCHIP, 24), "KVM_CAP_SPLIT_IRQCHIP");
   if (stage >= TD_INITIALIZED) {
-    struct kvm_tdx_init_vm *init = default_parameters(td.kvm, td.vm);
+    struct kvm_tdx_init_vm* init = default_parameters(td.kvm, td.vm);
     must(tdx(td.vm, KVM_TDX_INIT_VM, 0, init, NULL), "KVM_TDX_INIT_VM");
     free(init);
   }
@@ -193,14 +195,14 @@ struct td make_td(enum stage stage, enum guest guest) {
     set_cpuid(td.vcpu);
   }
   if (stage >= VCPU_INITIALIZED) {
-    must(tdx(td.vcpu, KVM_TDX_INIT_VCPU, 0, (void *)(uintptr_t)guest, NULL), "KVM_TDX_INIT_VCPU");
+    must(tdx(td.vcpu, KVM_TDX_INIT_VCPU, 0, (void*)(uintptr_t)guest, NULL), "KVM_TDX_INIT_VCPU");
   }
   if (stage >= MEMORY_ADDED) add_memory(&td);
   if (stage >= FINALIZED) must(tdx(td.vm, KVM_TDX_FINALIZE_VM, 0, NULL, NULL), "KVM_TDX_FINALIZE_VM");
   return td;
 }
 
-void free_td(struct td *td) {
+void free_td(struct td* td) {
   if (td->run) munmap(td->run, ioctl(td->kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
   if (td->memory) munmap(td->memory, guest_size());
   if (td->vcpu >= 0) close(td->vcpu);

@@ -1,6 +1,6 @@
 /*
- * KVM's interface as far as the clients need it, written from the kernel's documentation (Documentation/virt/kvm/api.rst,
- * x86/intel-tdx.rst): the headers of a build machine are usually older than TDX.
+ * KVM's interface as far as the clients need it, written from the kernel's documentation
+ * (Documentation/virt/kvm/api.rst, x86/intel-tdx.rst): the headers of a build machine are usually older than TDX.
  */
 #pragma once
 

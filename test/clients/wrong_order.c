@@ -1,7 +1,7 @@
 /* Requests out of order, or with what they do not take: each has its errno, none does harm. */
 #include "client.h"
 
-static struct kvm_tdx_init_mem_region page_of(const void *source) {
+static struct kvm_tdx_init_mem_region page_of(const void* source) {
   return (struct kvm_tdx_init_mem_region){(uint64_t)source, guest_base(), 1};
 }
 
@@ -18,7 +18,7 @@ static void before_init_vm(void) {
 
 static void init_vm(void) {
   struct td td = make_td(VM_CREATED, GUEST_EXITS);
-  struct kvm_tdx_init_vm *init = default_parameters(td.kvm, td.vm);
+  struct kvm_tdx_init_vm* init = default_parameters(td.kvm, td.vm);
   fails(tdx(td.vm, KVM_TDX_INIT_VM, 1, init, NULL), EINVAL, "KVM_TDX_INIT_VM with flags");
   init->reserved[3] = 1;
   fails(tdx(td.vm, KVM_TDX_INIT_VM, 0, init, NULL), EINVAL, "KVM_TDX_INIT_VM with a reserved field set");
@@ -45,7 +45,7 @@ static void without_split_irqchip(void) {
   const int kvm = open("/dev/kvm", O_RDWR);
   const int vm = ioctl(kvm, KVM_CREATE_VM, KVM_X86_TDX_VM);
   must(vm, "KVM_CREATE_VM");
-  struct kvm_tdx_init_vm *init = default_parameters(kvm, vm);
+  struct kvm_tdx_init_vm* init = default_parameters(kvm, vm);
   must(tdx(vm, KVM_TDX_INIT_VM, 0, init, NULL), "KVM_TDX_INIT_VM");
   fails(ioctl(vm, KVM_CREATE_VCPU, 0), EINVAL, "KVM_CREATE_VCPU without a split irqchip");
   fails(enable_cap(vm, KVM_CAP_SPLIT_IRQCHIP, 4097), EINVAL, "KVM_CAP_SPLIT_IRQCHIP with 4097 pins");
@@ -65,7 +65,8 @@ static void vcpus(void) {
   struct td td = make_td(VCPU_CREATED, GUEST_EXITS);
   const struct kvm_tdx_init_mem_region region = page_of(guest_image);
   fails(tdx(td.vcpu, KVM_TDX_CAPABILITIES, 0, NULL, NULL), EINVAL, "KVM_TDX_CAPABILITIES on a vCPU");
-  fails(tdx(td.vcpu, KVM_TDX_INIT_MEM_REGION, 0, &region, NULL), EINVAL, "KVM_TDX_INIT_MEM_REGION before KVM_TDX_INIT_VCPU");
+  fails(tdx(td.vcpu, KVM_TDX_INIT_MEM_REGION, 0, &region, NULL), EINVAL,
+        "KVM_TDX_INIT_MEM_REGION before KVM_TDX_INIT_VCPU");
   fails(ioctl(td.vcpu, KVM_RUN, 0), EINVAL, "KVM_RUN before KVM_TDX_FINALIZE_VM");
   fails(ioctl(td.vcpu, KVM_RUN, 1), EINVAL, "KVM_RUN with an argument");
   fails(ioctl(td.vcpu, KVM_SET_TSC_KHZ, 1000000), EINVAL, "KVM_SET_TSC_KHZ on the vCPU of a TD");
@@ -77,10 +78,12 @@ static void vcpus(void) {
 
 static void memory(void) {
   struct td td = make_td(MEMORY_ADDED, GUEST_EXITS);
-  uint8_t *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  uint8_t* page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   struct kvm_tdx_init_mem_region region = page_of(page);
-  fails(tdx(td.vcpu, KVM_TDX_INIT_MEM_REGION, 0, &region, NULL), EEXIST, "KVM_TDX_INIT_MEM_REGION of a page that is there");
-  fails(tdx(td.vcpu, KVM_TDX_INIT_MEM_REGION, 2, &region, NULL), EINVAL, "KVM_TDX_INIT_MEM_REGION with an unknown flag");
+  fails(tdx(td.vcpu, KVM_TDX_INIT_MEM_REGION, 0, &region, NULL), EEXIST,
+        "KVM_TDX_INIT_MEM_REGION of a page that is there");
+  fails(tdx(td.vcpu, KVM_TDX_INIT_MEM_REGION, 2, &region, NULL), EINVAL,
+        "KVM_TDX_INIT_MEM_REGION with an unknown flag");
   region = page_of(page + 8);
   fails(tdx(td.vcpu, KVM_TDX_INIT_MEM_REGION, 0, &region, NULL), EINVAL, "an unaligned source");
   region = page_of(page);
@@ -112,14 +115,15 @@ static void finalize_without_vcpu(void) {
   struct td td = make_td(TD_INITIALIZED, GUEST_EXITS);
   uint64_t hw_error = 0;
   fails(tdx(td.vm, KVM_TDX_FINALIZE_VM, 0, NULL, &hw_error), EIO, "KVM_TDX_FINALIZE_VM without a vCPU");
-  check(hw_error == 0xC000060900000000ull, "hw_error says that there are no vCPUs (0x%llx)", (unsigned long long)hw_error);
+  check(hw_error == 0xC000060900000000ull, "hw_error says that there are no vCPUs (0x%llx)",
+        (unsigned long long)hw_error);
   fails(ioctl(td.vm, KVM_GET_TSC_KHZ, 0), EIO, "any request of the VM afterwards");
   free_td(&td);
 }
 
 static void memory_slots(void) {
   struct td td = make_td(TD_INITIALIZED, GUEST_EXITS);
-  void *shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   struct kvm_create_guest_memfd create = {.size = PAGE};
   const int memfd = ioctl(td.vm, KVM_CREATE_GUEST_MEMFD, &create);
   succeeds(memfd, "KVM_CREATE_GUEST_MEMFD");
@@ -129,11 +133,12 @@ static void memory_slots(void) {
   fails(set_region(td.vm, 0, 0, PAGE, shared, 1), EINVAL, "a memory slot on a descriptor that is no guest_memfd");
   fails(set_region(td.vm, 0, 0, PAGE, shared, td.vm), EINVAL, "a memory slot on a VM's descriptor");
   fails(set_region(td.vm, 0, 0, 2 * PAGE, shared, memfd), EINVAL, "a memory slot longer than its guest_memfd");
-  fails(set_region(td.vm, 0, 0, PAGE, (uint8_t *)shared + 1, memfd), EINVAL, "a memory slot at an odd address");
+  fails(set_region(td.vm, 0, 0, PAGE, (uint8_t*)shared + 1, memfd), EINVAL, "a memory slot at an odd address");
   succeeds(set_region(td.vm, 0, 0, PAGE, shared, memfd), "a memory slot as it should be");
   fails(set_attributes(td.vm, 0, PAGE, 1), EINVAL, "an attribute that does not exist");
   fails(set_attributes(td.vm, 1, PAGE, KVM_MEMORY_ATTRIBUTE_PRIVATE), EINVAL, "attributes of half a page");
-  fails(fallocate(memfd, 0, 0, 2 * PAGE), EINVAL, "fallocate() past the end of a guest_memfd");
+  fails(fallocate(memfd, 0, 0, PAGE), EOPNOTSUPP, "fallocate() of a guest_memfd that could change its size");
+  fails(fallocate(memfd, FALLOC_FL_KEEP_SIZE, 0, 2 * PAGE), EINVAL, "fallocate() past its end");
   succeeds(fallocate(memfd, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, PAGE), "a hole in a guest_memfd");
   close(memfd);
   free_td(&td);

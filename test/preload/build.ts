@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { buildPreload, preloadLibrary } from '../../scripts/preload-library.mjs';
 import { compilers, root } from '../native/compile.js';
 
-export { compilers } from '../native/compile.js';
+export { compilers, root } from '../native/compile.js';
 
 const folder = join(root, 'build', 'test');
 const env = { ...process.env, LD_PRELOAD: '' };

@@ -1,8 +1,8 @@
 // The preload library under a C program, a scripted model on the other side.
-import { spawn } from 'node:child_process';
 import { afterEach, describe, expect, it } from 'vitest';
 import { compilers, library, program, SANITIZED, sanitizerLibraries } from './build.js';
 import { type Answer, type Call, FakeModel } from './fake-model.js';
+import { run } from './run.js';
 
 const io = (number: number) => 0xae00 | number;
 const GET_REGS = 0x8090ae81;
@@ -65,22 +65,6 @@ afterEach(async () => {
   await model.close();
 });
 
-async function run(preload: readonly string[], binary: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const child = spawn(binary, args, {
-    env: { ...process.env, LD_PRELOAD: preload.join(':'), KVM_TDX_MOCK: model.socket, ...env },
-    timeout: 30_000,
-  });
-  let output = '';
-  child.stdout.on('data', (chunk) => {
-    output += chunk;
-  });
-  child.stderr.on('data', (chunk) => {
-    output += chunk;
-  });
-  const status = await new Promise((done) => child.on('close', (code, signal) => done(code ?? signal)));
-  return { status, output };
-}
-
 async function start(): Promise<void> {
   model = await new FakeModel((call) => script.call(model, call)).listen();
 }
@@ -109,7 +93,7 @@ describe.skipIf(compilers === undefined).each([
   it.each(cases)('%s: %s', async (name) => {
     await start();
     const preload = [...(flags ? sanitizerLibraries() : []), library(flags)];
-    const { status, output } = await run(preload, program('transport', flags), [name]);
+    const { status, output } = await run(program('transport', flags), [name], model.socket, preload);
     expect(output).not.toMatch(/^not ok/m);
     expect(status, output).toBe(0);
     await pause(20);
@@ -122,15 +106,13 @@ describe.skipIf(compilers === undefined)('without a model that answers', () => {
   it('gives the errno with which the model refuses', async () => {
     await start();
     model.refuse = 16;
-    const { status, output } = await run([library()], program('transport'), ['refused', '16']);
+    const { status, output } = await run(program('transport'), ['refused', '16'], model.socket, [library()]);
     expect(status, output).toBe(0);
   });
 
   it('says so, and gives EIO', async () => {
     await start();
-    const { status, output } = await run([library()], program('transport'), ['refused', '5'], {
-      KVM_TDX_MOCK: `${model.folder}/nobody`,
-    });
+    const { status, output } = await run(program('transport'), ['refused', '5'], `${model.folder}/nobody`, [library()]);
     expect(output).toMatch(/no model answers at the socket that KVM_TDX_MOCK names, .*\/nobody/);
     expect(status, output).toBe(0);
   });
@@ -139,7 +121,7 @@ describe.skipIf(compilers === undefined)('without a model that answers', () => {
 describe.skipIf(compilers === undefined)('a channel', () => {
   it('introduces itself with process and thread, and carries what a request names', async () => {
     await start();
-    await run([library()], program('transport'), ['threads']);
+    await run(program('transport'), ['threads'], model.socket, [library()]);
     const tids = new Set(model.calls.map(({ tid }) => tid));
     expect(tids.size).toBe(8);
     expect(new Set(model.calls.map(({ pid }) => pid)).size).toBe(1);

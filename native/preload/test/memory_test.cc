@@ -20,8 +20,8 @@ TEST("memory is read up to the first byte that cannot be") {
 
 TEST("no address makes it fault") {
   uint8_t into[64];
-  for (const uint64_t address : {uint64_t{0}, uint64_t{1}, uint64_t{4095}, uint64_t{0x7fffffffefff}, uint64_t{0x800000000000},
-                                 uint64_t{1} << 63, ~uint64_t{0}, ~uint64_t{0} - 31}) {
+  for (const uint64_t address : {uint64_t{0}, uint64_t{1}, uint64_t{4095}, uint64_t{0x7fffffffefff},
+                                 uint64_t{0x800000000000}, uint64_t{1} << 63, ~uint64_t{0}, ~uint64_t{0} - 31}) {
     CHECK(ReadOwn(address, into, sizeof into) == 0);
     CHECK(!WriteOwn(address, into, sizeof into));
   }

@@ -43,7 +43,8 @@ TEST("what KVM only writes is not read, what it reads is, and its number says wh
   uint8_t regs[144] = {1, 2, 3};
   CHECK(PiecesOf(kGetRegs, AddressOf(regs)).empty());
   const auto pieces = PiecesOf(kSetRegs, AddressOf(regs));
-  CHECK(pieces.size() == 1 && pieces[0].address == AddressOf(regs) && pieces[0].length == 144 && pieces[0].bytes[2] == 3);
+  CHECK(pieces.size() == 1 && pieces[0].address == AddressOf(regs) && pieces[0].length == 144 &&
+        pieces[0].bytes[2] == 3);
 }
 
 TEST("a request that KVM reads against its number is read") {
@@ -94,7 +95,8 @@ TEST("entries that cannot all be read are sent up to the bad page, the rest is m
 TEST("a struct whose count cannot be read carries no array") {
   const Pages pages(1);
   const auto pieces = PiecesOf(kSetCpuid2, AddressOf(pages.Last(2)));
-  CHECK(pieces.size() == 2 && pieces[0].readable && pieces[0].length == 2 && !pieces[1].readable && pieces[1].length == 6);
+  CHECK(pieces.size() == 2 && pieces[0].readable && pieces[0].length == 2 && !pieces[1].readable &&
+        pieces[1].length == 6);
   CHECK(PiecesOf(kSetCpuid2, 0).size() == 1 && !PiecesOf(kSetCpuid2, 0)[0].readable);
 }
 

@@ -44,7 +44,8 @@ TEST("a result gives its value, whether it made an object, and its writes in ord
   CHECK(result.value == -7 && result.made_object);
   std::string seen;
   CHECK(result.EachWrite([&](const Write& write) {
-    seen += std::to_string(write.address) + "+" + std::to_string(write.length) + ":" + std::to_string(write.bytes[0]) + " ";
+    seen +=
+        std::to_string(write.address) + "+" + std::to_string(write.length) + ":" + std::to_string(write.bytes[0]) + " ";
     return true;
   }));
   CHECK(seen == "4096+1:1 8192+2:2 ");
@@ -92,10 +93,12 @@ TEST("random bytes are never read past their end") {
 }
 
 TEST("/dev/kvm is recognised however it is written, and nothing else is") {
-  for (const char* path : {"/dev/kvm", "//dev//kvm", "/dev/./kvm", "/dev/../dev/kvm", "/../dev/kvm", "/a/b/../../dev/kvm"}) {
+  for (const char* path :
+       {"/dev/kvm", "//dev//kvm", "/dev/./kvm", "/dev/../dev/kvm", "/../dev/kvm", "/a/b/../../dev/kvm"}) {
     CHECK(IsDevKvm(-100, path));
   }
-  for (const char* path : {"", "kvm", "/dev/kvm2", "/dev/kvm/", "/dev/xkvm", "/dev", "/tmp/dev/kvm", "/dev/kvm/../..", "dev/kvm "}) {
+  for (const char* path :
+       {"", "kvm", "/dev/kvm2", "/dev/kvm/", "/dev/xkvm", "/dev", "/tmp/dev/kvm", "/dev/kvm/../..", "dev/kvm "}) {
     CHECK(!IsDevKvm(-100, path));
   }
   CHECK(!IsDevKvm(-100, nullptr));

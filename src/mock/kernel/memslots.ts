@@ -49,6 +49,11 @@ export class Memslots {
     return undefined;
   }
 
+  /** id_to_memslot(): by slot number, with the address space in bits 31:16. */
+  byId(id: number): Memslot | undefined {
+    return this.#slots.get(id);
+  }
+
   /** KVM_SET_USER_MEMORY_REGION2. */
   set(region: UserMemoryRegion): void {
     demand((region.slot & 0xffff) < KVM_USER_MEM_SLOTS, 'kvm.memslot.number');

@@ -13,6 +13,8 @@ const internal = struct('internal', 136, { suberror: u32(0), ndata: u32(4), data
 
 const systemEvent = struct('system_event', 136, { type: u32(0), ndata: u32(4), data: array(8, 16, u64) });
 
+const msr = struct('msr', 24, { error: u8(0), reason: u32(8), index: u32(12), data: u64(16) });
+
 const memoryFault = struct('memory_fault', 24, { flags: u64(0), gpa: u64(8), size: u64(16) });
 
 const getQuote = struct('get_quote', 24, { ret: u64(0), gpa: u64(8), size: u64(16) });
@@ -50,6 +52,7 @@ export const kvmRun = struct('kvm_run', 2352, {
   hypercall: nested(32, hypercall),
   internal: nested(32, internal),
   system_event: nested(32, systemEvent),
+  msr: nested(32, msr),
   memory_fault: nested(32, memoryFault),
   tdx: nested(32, tdx),
   kvm_valid_regs: u64(288),
@@ -76,6 +79,7 @@ export const runMembers = {
   hypercall: member(fields.hypercall.offset, hypercall),
   internal: member(fields.internal.offset, internal),
   systemEvent: member(fields.system_event.offset, systemEvent),
+  msr: member(fields.msr.offset, msr),
   memoryFault: member(fields.memory_fault.offset, memoryFault),
   /** The part that all calls have. */
   tdx: member(TDX, tdxCall),

@@ -11,6 +11,8 @@ export class Call {
     readonly task: Task,
     /** The object behind a descriptor of the process; 'foreign' for a file that is not KVM's, undefined where none is open. */
     readonly descriptor: (fd: number) => WireObject | 'foreign' | undefined = () => undefined,
+    /** Which eventfd a descriptor of the process is; 'foreign' for another file, undefined where none is open. */
+    readonly eventfd: (fd: number) => string | undefined = (fd) => String(fd),
     /** Aborted when a signal arrives for the thread that waits. */
     readonly signal: AbortSignal = new AbortController().signal,
   ) {}

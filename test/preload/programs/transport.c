@@ -15,14 +15,14 @@
 
 #include "../../clients/client.h"
 
-#define ECHO _IO(KVM_IO, 0x03)          /* returns its argument */
-#define MAKE KVM_CREATE_VM              /* makes an object */
-#define MAKE_BADLY KVM_CREATE_VCPU      /* makes one and writes to address 8 */
-#define FILL KVM_GET_REGS               /* writes 0xEE */
-#define WAIT KVM_RUN                    /* until INTERRUPT, then EINTR */
+#define ECHO _IO(KVM_IO, 0x03)     /* returns its argument */
+#define MAKE KVM_CREATE_VM         /* makes an object */
+#define MAKE_BADLY KVM_CREATE_VCPU /* makes one and writes to address 8 */
+#define FILL KVM_GET_REGS          /* writes 0xEE */
+#define WAIT KVM_RUN               /* until INTERRUPT, then EINTR */
 #define HANG_UP _IO(KVM_IO, 0xe9)
-#define NONSENSE _IO(KVM_IO, 0xea)      /* answers with argument bytes that are no message */
-#define SLOW _IO(KVM_IO, 0xeb)          /* takes 100 ms */
+#define NONSENSE _IO(KVM_IO, 0xea) /* answers with argument bytes that are no message */
+#define SLOW _IO(KVM_IO, 0xeb)     /* takes 100 ms */
 
 static int kvm;
 
@@ -42,7 +42,7 @@ static void opens(void) {
   close(folder);
   fails(open("/dev/kvm", O_RDWR | O_CREAT | O_EXCL, 0600), EEXIST, "creating it");
   fails(open("/dev/kvm", O_RDONLY | O_DIRECTORY), ENOTDIR, "opening it as a folder");
-  fails(open((char *)8, O_RDONLY), EFAULT, "a path that cannot be read");
+  fails(open((char*)8, O_RDONLY), EFAULT, "a path that cannot be read");
   fails(open("/dev/kvm-none", O_RDONLY), ENOENT, "another path");
 }
 
@@ -72,7 +72,7 @@ static void passed(void) {
   char byte = 0;
   struct iovec vector = {&byte, 1};
   struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
-  struct cmsghdr *control = CMSG_FIRSTHDR(&message);
+  struct cmsghdr* control = CMSG_FIRSTHDR(&message);
   control->cmsg_level = SOL_SOCKET;
   control->cmsg_type = SCM_RIGHTS;
   control->cmsg_len = CMSG_LEN(sizeof(int));
@@ -104,11 +104,11 @@ static void memory(void) {
   uint64_t regs[18] = {0};
   succeeds(ioctl(kvm, FILL, regs), "a request that writes");
   check(regs[0] == 0xeeeeeeeeeeeeeeeeull && regs[17] == 0xeeeeeeeeeeeeeeeeull, "wrote");
-  uint8_t *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  uint8_t* pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   mprotect(pages + PAGE, PAGE, PROT_NONE);
   fails(ioctl(kvm, FILL, pages + PAGE - 8), EFAULT, "one that writes into a page that is not there");
   fails(ioctl(kvm, FILL, NULL), EFAULT, "one that writes to NULL");
-  fails(ioctl(kvm, FILL, (void *)~0ull), EFAULT, "one that writes past the end of memory");
+  fails(ioctl(kvm, FILL, (void*)~0ull), EFAULT, "one that writes past the end of memory");
   mprotect(pages, PAGE, PROT_READ);
   fails(ioctl(kvm, FILL, pages), EFAULT, "one that writes to a page that is read only");
 }
@@ -118,7 +118,8 @@ static void polls(void) {
   must(pipe(pipes), "pipe");
   struct pollfd list[] = {{kvm, POLLIN, 9}, {pipes[0], POLLIN, 9}, {-1, POLLIN, 9}, {kvm, POLLERR, 9}};
   check(poll(list, 4, -1) == 1, "poll() of a KVM descriptor does not wait");
-  check(list[0].revents == POLLIN && list[1].revents == 0 && list[2].revents == 0 && list[3].revents == 0, "it is ready, others are not");
+  check(list[0].revents == POLLIN && list[1].revents == 0 && list[2].revents == 0 && list[3].revents == 0,
+        "it is ready, others are not");
   must(write(pipes[1], "x", 1), "write");
   const struct timespec long_time = {100, 0};
   check(ppoll(list, 4, &long_time, NULL) == 2 && list[1].revents == POLLIN, "ppoll() says both");
@@ -132,11 +133,11 @@ static void polls(void) {
 }
 
 static void maps(void) {
-  uint8_t *page = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, kvm, 0);
+  uint8_t* page = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, kvm, 0);
   succeeds(page == MAP_FAILED ? -1 : 0, "mmap");
   check(page[0] == 'r' && page[3 * PAGE - 1] == 'r', "is the file beside the socket");
   page[5] = 'w';
-  uint8_t *again = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, kvm, 0);
+  uint8_t* again = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, kvm, 0);
   check(again[5] == 'w', "shared");
   succeeds(munmap(page, 3 * PAGE), "munmap");
   succeeds(fallocate(kvm, 3, 4096, 8192), "fallocate, whose arguments the script checks");
@@ -154,9 +155,9 @@ static void after(int milliseconds) {
   setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-static int set_mask(sigset_t *set) {
+static int set_mask(sigset_t* set) {
   uint8_t bytes[12];
-  struct kvm_signal_mask *mask = (struct kvm_signal_mask *)bytes;
+  struct kvm_signal_mask* mask = (struct kvm_signal_mask*)bytes;
   mask->len = 8;
   memcpy(mask->sigset, set, 8);
   return ioctl(kvm, KVM_SET_SIGNAL_MASK, mask);
@@ -235,26 +236,26 @@ static void handlers(void) {
   check(echo(kvm, 2) == 2, "a handler may jump out of KVM_RUN");
 }
 
-static void *echoes(void *argument) {
+static void* echoes(void* argument) {
   const long number = (long)argument;
   long wrong = 0;
   for (int i = 0; i < 200; i++) wrong += echo(kvm, (int)(number * 1000 + i)) != number * 1000 + i;
-  return (void *)wrong;
+  return (void*)wrong;
 }
 
 static void threads(void) {
   pthread_t ids[8];
   long wrong = 0;
-  for (long i = 0; i < 8; i++) pthread_create(&ids[i], NULL, echoes, (void *)i);
+  for (long i = 0; i < 8; i++) pthread_create(&ids[i], NULL, echoes, (void*)i);
   for (int i = 0; i < 8; i++) {
-    void *result = NULL;
+    void* result = NULL;
     pthread_join(ids[i], &result);
     wrong += (long)result;
   }
   check(wrong == 0, "eight threads get their own answers");
 }
 
-static void forks(char *self) {
+static void forks(char* self) {
   check(echo(kvm, 1) == 1, "before fork()");
   const pid_t child = fork();
   if (child == 0) _exit(echo(kvm, 5) == 5 && echo(kvm, 6) == 6 ? 0 : 1);
@@ -275,7 +276,7 @@ static void forks(char *self) {
   check(status == 0, "so has a program that it executes, but for what exec closes");
 }
 
-static int executed(char **argv) {
+static int executed(char** argv) {
   const int kept = atoi(argv[2]);
   const int closed = atoi(argv[3]);
   if (echo(kept, 11) != 11) return 1;
@@ -310,12 +311,12 @@ static void plain(void) {
   succeeds(ioctl(pair[0], 0x541b /* FIONREAD */, &count), "an ioctl that is not KVM's");
   check(count == 3, "is libc's");
   fails(ioctl(-1, ECHO, 0), EBADF, "a request on no descriptor");
-  uint8_t *memory = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, open("/proc/self/exe", O_RDONLY), 0);
+  uint8_t* memory = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, open("/proc/self/exe", O_RDONLY), 0);
   check(memcmp(memory, "\177ELF", 4) == 0, "mmap of a file");
 }
 
-int main(int argc, char **argv) {
-  const char *name = argc > 1 ? argv[1] : "";
+int main(int argc, char** argv) {
+  const char* name = argc > 1 ? argv[1] : "";
   if (strcmp(name, "exec") == 0) return executed(argv);
   if (strcmp(name, "refused") == 0) {
     fails(open("/dev/kvm", O_RDWR), atoi(argv[2]), "opening /dev/kvm");
@@ -324,11 +325,21 @@ int main(int argc, char **argv) {
   kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
   must(kvm, "open of /dev/kvm");
   static const struct {
-    const char *name;
+    const char* name;
     void (*run)(void);
-  } cases[] = {{"opens", opens}, {"copies", copies}, {"passed", passed}, {"makes", makes}, {"memory", memory}, {"polls", polls},
-               {"maps", maps}, {"signals", signals}, {"handlers", handlers}, {"threads", threads},
-               {"closed_under_us", closed_under_us}, {"lost", lost}, {"plain", plain}};
+  } cases[] = {{"opens", opens},
+               {"copies", copies},
+               {"passed", passed},
+               {"makes", makes},
+               {"memory", memory},
+               {"polls", polls},
+               {"maps", maps},
+               {"signals", signals},
+               {"handlers", handlers},
+               {"threads", threads},
+               {"closed_under_us", closed_under_us},
+               {"lost", lost},
+               {"plain", plain}};
   if (strcmp(name, "forks") == 0) forks(argv[0]);
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     if (strcmp(name, cases[i].name) == 0) cases[i].run();

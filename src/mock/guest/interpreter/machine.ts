@@ -85,9 +85,12 @@ export class Machine {
     const bytes = this.#scratchBytes.subarray(0, size);
     const offset = linear & OFFSET;
     const page = offset + size > PAGE_SIZE ? undefined : this.#writable(linear);
-    if (page === undefined) return this.writeBytes(linear, bytes.slice());
-    page.bytes.set(bytes, offset);
-    codeWritten(page, offset, size);
+    if (page === undefined) {
+      this.writeBytes(linear, bytes.slice());
+    } else {
+      page.bytes.set(bytes, offset);
+      codeWritten(page, offset, size);
+    }
   }
 
   readBytes(linear: number, length: number): Uint8Array {
@@ -133,7 +136,8 @@ export class Machine {
     const page = this.#writes.find(Math.floor(linear / PAGE_SIZE));
     if (page === undefined) {
       this.#scratch.setUint8(0, value);
-      return this.#slowWrite(linear, 1);
+      this.#slowWrite(linear, 1);
+      return;
     }
     page.bytes[linear & OFFSET] = value;
     if (page.code !== undefined) codeWritten(page, linear & OFFSET, 1);
@@ -144,7 +148,8 @@ export class Machine {
     const page = this.#writes.find(Math.floor(linear / PAGE_SIZE));
     if (page === undefined || offset > PAGE_SIZE - 2) {
       this.#scratch.setUint16(0, value, true);
-      return this.#slowWrite(linear, 2);
+      this.#slowWrite(linear, 2);
+      return;
     }
     page.view.setUint16(offset, value, true);
     if (page.code !== undefined) codeWritten(page, offset, 2);
@@ -155,7 +160,8 @@ export class Machine {
     const page = this.#writes.find(Math.floor(linear / PAGE_SIZE));
     if (page === undefined || offset > PAGE_SIZE - 4) {
       this.#scratch.setInt32(0, value, true);
-      return this.#slowWrite(linear, 4);
+      this.#slowWrite(linear, 4);
+      return;
     }
     page.view.setInt32(offset, value, true);
     if (page.code !== undefined) codeWritten(page, offset, 4);
@@ -167,7 +173,8 @@ export class Machine {
     if (page === undefined || offset > PAGE_SIZE - 8) {
       this.#scratch.setInt32(0, lo, true);
       this.#scratch.setInt32(4, hi, true);
-      return this.#slowWrite(linear, 8);
+      this.#slowWrite(linear, 8);
+      return;
     }
     page.view.setInt32(offset, lo, true);
     page.view.setInt32(offset + 4, hi, true);
