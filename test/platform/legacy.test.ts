@@ -47,6 +47,17 @@ describe('devices of a PC that only have to be there', () => {
     expect(guest.in(0x40) + guest.in(0x40) * 256).toBe(0x4000 - 1193);
   });
 
+  it('the 8254 gives and takes a single byte where the control word says so', () => {
+    const guest = guestOf();
+    guest.out(0x43, 0xa0); // counter 2, high byte only
+    guest.out(0x42, 0x12);
+    expect([guest.in(0x42), guest.in(0x42)]).toEqual([0x12, 0x12]);
+    guest.out(0x43, 0x50); // counter 1, low byte only
+    guest.out(0x41, 0x34);
+    expect([guest.in(0x41), guest.in(0x41)]).toEqual([0x34, 0x34]);
+    expect(guest.in(0x43)).toBe(0xff);
+  });
+
   it('port B toggles its refresh bit every 15 microseconds', () => {
     let now = 0;
     const guest = guestOf({ clock: () => now });

@@ -2,6 +2,7 @@
 // all is well. They raise no interrupts.
 import type { AfterWrite } from '../run/devices.js';
 import { byteDevice, type PlatformPorts } from './device.js';
+import { intervalTimer } from './interval-timer.js';
 import { RESET } from './power.js';
 
 /** Two 8259A interrupt controllers, at 0x20 and 0xa0: their masks, while nothing is ever pending. */
@@ -17,50 +18,6 @@ function interruptController(first: number): PlatformPorts {
       if (begins) mask = 0;
       else if (offset === 1 && initialisation > 0) initialisation--;
       else if (offset === 1) mask = value;
-    },
-  });
-}
-
-const PIT_HZ = 1_193_182;
-const CHANNELS = 3;
-
-/** An 8254 timer at 0x40: counters that count (data sheet 231164, "read operations"). */
-function intervalTimer(clock: () => number): PlatformPorts {
-  const channels = Array.from({ length: CHANNELS }, () => ({
-    access: 3,
-    reload: 0x10000,
-    since: 0,
-    writes: 0,
-    low: 0,
-    latched: undefined as number[] | undefined,
-    high: false,
-  }));
-  const count = ({ reload, since }: { reload: number; since: number }) => {
-    const ticks = Math.floor(((clock() - since) * PIT_HZ) / 1000);
-    return reload - (ticks % reload);
-  };
-  const bytesOf = (value: number, access: number) =>
-    access === 1 ? [value & 0xff] : access === 2 ? [(value >> 8) & 0xff] : [value & 0xff, (value >> 8) & 0xff];
-  return byteDevice(0x40, 0x43, {
-    read(offset) {
-      const channel = channels[offset];
-      if (!channel) return 0xff; // the control word cannot be read
-      channel.latched ??= bytesOf(count(channel), channel.access);
-      const byte = channel.latched.shift()!;
-      if (channel.latched.length === 0) channel.latched = undefined;
-      return byte;
-    },
-    write(offset, value) {
-      const channel = channels[offset === 3 ? value >> 6 : offset];
-      if (!channel) return; // read-back command
-      const access = (value >> 4) & 3;
-      if (offset === 3 && access === 0) channel.latched ??= bytesOf(count(channel), channel.access);
-      else if (offset === 3) Object.assign(channel, { access, writes: 0, latched: undefined });
-      else if (channel.access === 3 && channel.writes++ % 2 === 0) channel.low = value;
-      else {
-        const whole = channel.access === 3 ? channel.low + value * 256 : channel.access === 2 ? value * 256 : value;
-        Object.assign(channel, { reload: whole || 0x10000, since: clock() });
-      }
     },
   });
 }
