@@ -34,29 +34,17 @@ function portB(clock: () => number): PlatformPorts {
   });
 }
 
-const SELF_TEST = 0xaa;
-const SELF_TEST_PASSED = 0x55;
 const PULSE_RESET = 0xfe;
-const OUTPUT_FULL = 0x01;
-const SYSTEM_FLAG = 0x04;
 
-/** An 8042 keyboard controller at 0x60 and 0x64 without a keyboard: passes its self-test, and can reset the machine. */
+/**
+ * The ports of an 8042 keyboard controller, 0x60 and 0x64, without one: all ones, by which drivers see at once that there is no
+ * keyboard, and need not wait for it. Only what resets the machine works.
+ */
 function keyboardController(): PlatformPorts[] {
-  let answer: number | undefined;
-  const data = byteDevice(0x60, 0x60, {
-    read() {
-      const byte = answer ?? 0;
-      answer = undefined;
-      return byte;
-    },
-    write: () => {},
-  });
+  const data = byteDevice(0x60, 0x60, { read: () => 0xff, write: () => {} });
   const command = byteDevice(0x64, 0x64, {
-    read: () => SYSTEM_FLAG | (answer === undefined ? 0 : OUTPUT_FULL),
-    write(_, value) {
-      if (value === SELF_TEST) answer = SELF_TEST_PASSED;
-      return value === PULSE_RESET ? RESET : undefined;
-    },
+    read: () => 0xff,
+    write: (_, value) => (value === PULSE_RESET ? RESET : undefined),
   });
   return [data, command];
 }
