@@ -24,8 +24,11 @@ function withModule(engine: GuestEngine): GuestEngine {
 }
 if (unusable === undefined) {
   for (const patchTdcall of [false, true]) {
-    const engine = await kvmEngine(open, { patchTdcall });
-    afterAll(() => engine.close());
-    describeEngine(patchTdcall ? 'kvm (TDCALL replaced)' : 'kvm', () => withModule(engine));
+    for (const deprivilege of [false, true]) {
+      const engine = await kvmEngine(open, { patchTdcall, deprivilege });
+      afterAll(() => engine.close());
+      const how = [...(patchTdcall ? ['TDCALL replaced'] : []), ...(deprivilege ? ['CPL 0 at CPL 3'] : [])].join(', ');
+      describeEngine(how === '' ? 'kvm' : `kvm (${how})`, () => withModule(engine));
+    }
   }
 }

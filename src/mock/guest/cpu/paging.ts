@@ -73,7 +73,7 @@ function mark({ memory, linear }: Walk, entry: Entry, bits: number): void {
 const addressOf = ({ low, high }: Entry): number => (high & ADDRESS_HIGH) * TWO_32 + ((low & 0xffff_f000) >>> 0);
 
 /** What all the entries on the way allow. */
-interface Rights {
+export interface Rights {
   writable: boolean;
   user: boolean;
   executable: boolean;
@@ -103,6 +103,20 @@ function checkReserved(walk: Walk, entry: Entry, level: number, maps: boolean): 
   if (noNx || misplaced || address) throw pageFault(walk, PF_PRESENT | PF_RESERVED);
 }
 
+/** How paging maps a linear address. */
+export interface Mapping {
+  /** Bytes, with the SHARED bit. */
+  gpa: number;
+  /** Bytes that the entry of the page maps: 2^30, 2^21 or 2^12. */
+  span: number;
+  /** GPA of the table that holds this entry. */
+  table: number;
+  /** What the entries above it allow, and all together. */
+  above: Readonly<Rights>;
+  rights: Readonly<Rights>;
+  dirty: boolean;
+}
+
 /**
  * The guest physical address, in bytes and with the SHARED bit, that `linear` (signed, canonical) stands for. Sets the
  * Accessed and Dirty bits as the access does.
@@ -116,7 +130,17 @@ export function translate(
   access: Access,
   cpl: number = state.cpl,
 ): number {
-  if ((state.cr0 & CR0_PG) === 0) return linear;
+  return (state.cr0 & CR0_PG) === 0 ? linear : mappingOf(state, memory, linear, access, cpl).gpa;
+}
+
+/** As {@link translate}, with all that is known of the page. Paging is on. */
+export function mappingOf(
+  state: CpuState,
+  memory: PhysicalMemory,
+  linear: number,
+  access: Access,
+  cpl: number = state.cpl,
+): Mapping {
   const walk: Walk = { state, memory, linear, access, user: cpl === 3 };
   const rights: Rights = { writable: true, user: true, executable: true };
   const entries: Entry[] = [];
@@ -127,6 +151,7 @@ export function translate(
     if ((entry.low & PRESENT) === 0) throw pageFault(walk, 0);
     const maps = level === 3 || (level > 0 && (entry.low & LARGE) !== 0);
     checkReserved(walk, entry, level, maps);
+    const above = maps ? { ...rights } : rights;
     rights.writable &&= (entry.low & WRITABLE) !== 0;
     rights.user &&= (entry.low & USER) !== 0;
     rights.executable &&= entry.high < NX_HIGH;
@@ -136,10 +161,11 @@ export function translate(
       continue;
     }
     checkRights(walk, rights);
-    for (const above of entries.slice(0, -1)) mark(walk, above, ACCESSED);
+    for (const parent of entries.slice(0, -1)) mark(walk, parent, ACCESSED);
     mark(walk, entry, access === 'write' ? ACCESSED | DIRTY : ACCESSED);
     const base = addressOf(entry);
     const offset = linear - Math.floor(linear / span) * span;
-    return base - (base % span) + offset;
+    const dirty = access === 'write' || (entry.low & DIRTY) !== 0;
+    return { gpa: base - (base % span) + offset, span, table, above, rights, dirty };
   }
 }

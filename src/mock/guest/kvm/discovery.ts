@@ -52,6 +52,12 @@ export class Discovery {
     for (let left = AT_ONCE; left > 0 && this.#entries.length > 0; ) left -= this.#follow(state, this.#entries.pop()!);
   }
 
+  /** The page at `linear` will have another content. */
+  forget(linear: number): void {
+    const start = Math.floor(linear / 4096) * 4096;
+    for (let at = start; at < start + 4096; at++) this.#seen.delete(keyOf(at, 64));
+  }
+
   #add(linear: number, bits: 16 | 32 | 64): void {
     if (!this.#seen.has(keyOf(linear, bits))) this.#entries.push({ linear, bits });
   }

@@ -8,6 +8,8 @@ export interface KvmEngineOptions {
    * Replace TDCALL in the guest's code although KVM shows it by itself; for tests, and for comparing the two ways.
    */
   patchTdcall?: boolean;
+  /** Whether code of CPL 0 runs at CPL 3; left out: where KVM emulates it and a small guest finds no difference. */
+  deprivilege?: boolean;
 }
 
 /** Executes TDs' instructions on plain VMs of a real KVM. */
@@ -20,6 +22,7 @@ class KvmEngine implements GuestEngine {
     private readonly system: KvmSystem,
     private readonly abilities: Abilities,
     private readonly patchTdcall: boolean,
+    private readonly deprivileges: boolean,
   ) {
     const how = patchTdcall
       ? 'replaced in code by a port write of its length'
@@ -33,7 +36,7 @@ class KvmEngine implements GuestEngine {
   }
 
   openTd(space: GuestSpace): EngineTd {
-    const td = new KvmTd(this.system, space, this.abilities, this.patchTdcall);
+    const td = new KvmTd(this.system, space, this.abilities, this.patchTdcall, this.deprivileges);
     this.#tds.add(td);
     return td;
   }
@@ -59,7 +62,9 @@ export async function kvmEngine(open: () => KvmSystem, options: KvmEngineOptions
   const system = open();
   try {
     const abilities = await probe(system);
-    return new KvmEngine(system, abilities, options.patchTdcall ?? abilities.tdcall === 'undefined-opcode');
+    const patchTdcall = options.patchTdcall ?? abilities.tdcall === 'undefined-opcode';
+    const deprivileges = options.deprivilege ?? abilities.emulates !== undefined;
+    return new KvmEngine(system, abilities, patchTdcall, deprivileges);
   } catch (error) {
     system.close();
     throw error;

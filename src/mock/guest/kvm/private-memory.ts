@@ -1,7 +1,7 @@
 import { PAGE_SIZE } from '../../../kvm/constants.js';
 import type { GuestSpace } from '../engine.js';
 import type { Patches } from './patches.js';
-import { RangeSet } from './range-set.js';
+import { type Range, RangeSet } from './range-set.js';
 import type { Slots } from './slots.js';
 
 const ZEROS = Buffer.alloc(PAGE_SIZE);
@@ -78,6 +78,13 @@ export class PrivateMemory {
     const { start, end } = this.#mapped.find(gpa)!;
     this.slots.show(start, end);
     return true;
+  }
+
+  /** The mapped range around `gpa`, shown to KVM. */
+  shownRange(gpa: number): Readonly<Range> | undefined {
+    const range = this.#mapped.find(gpa);
+    if (range !== undefined) this.touch(gpa);
+    return range;
   }
 
   /** As the guest's owner sees it: without the engine's patches. Within one page. */

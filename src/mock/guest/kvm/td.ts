@@ -1,7 +1,10 @@
+import { KVM_CAP } from '../../../kvm/constants.js';
 import type { KvmSystem, KvmVm } from '../../../kvm/index.js';
 import type { EngineTd, GuestSpace } from '../engine.js';
 import { Observer, SoftwareMemory } from './code.js';
 import { cpuidTable } from './cpuid-table.js';
+import { CodePages } from './deprivileged/code-pages.js';
+import { Region, regionAt } from './deprivileged/region.js';
 import { Discovery } from './discovery.js';
 import { canFilterMsrs, filterMsrs } from './msrs.js';
 import { type Patched, Patches } from './patches.js';
@@ -29,6 +32,9 @@ export class KvmTd implements EngineTd {
   readonly discovery: Discovery;
   readonly #vm: KvmVm;
   readonly #slots: Slots;
+  readonly #regions: Region[] = [];
+  /** What of its private memory is code, for deprivileged vCPUs. */
+  readonly code: CodePages = new CodePages();
   #running = 0;
 
   constructor(
@@ -36,6 +42,8 @@ export class KvmTd implements EngineTd {
     private readonly space: GuestSpace,
     readonly abilities: Abilities,
     patchTdcall: boolean,
+    /** Run code of CPL 0 at CPL 3. */
+    readonly deprivileges: boolean = false,
   ) {
     const bit = Math.log2(space.sharedBit);
     if (!abilities.sharedBits.includes(bit)) {
@@ -79,6 +87,14 @@ export class KvmTd implements EngineTd {
     return new KvmEngineVcpu(this, this.#vm.createVcpu(index), gprs);
   }
 
+  /** Memory of the engine's own in this VM, for one vCPU. */
+  newRegion(index: number): Region {
+    const slot = this.#vm.checkExtension(KVM_CAP.NR_MEMSLOTS) - 1 - index;
+    const region = new Region(this.system, this.#vm, regionAt(this.space.sharedBit, index), slot);
+    this.#regions.push(region);
+    return region;
+  }
+
   cpuidOf(vcpu: KvmEngineVcpu) {
     const ask = (leaf: number, subleaf: number) => this.space.cpuid(vcpu, leaf, subleaf);
     return cpuidTable(ask, this.system.getSupportedCpuid(), Math.log2(this.space.sharedBit) + 1);
@@ -109,14 +125,19 @@ export class KvmTd implements EngineTd {
 
   pagesMapped(gpa: number, size: number): void {
     this.memory.map(gpa, size);
+    this.code.forget(gpa, gpa + size);
   }
 
   pagesUnmapped(gpa: number, size: number): void {
     this.memory.unmap(gpa, size, this.#running === 0);
+    this.code.forget(gpa, gpa + size);
+    this.code.generation++;
   }
 
   close(): void {
     this.#vm.close();
     this.#slots.close();
+    for (const region of this.#regions) region.close();
+    this.#regions.length = 0;
   }
 }

@@ -14,6 +14,7 @@ import {
 import type { EngineVcpu, GuestEvent, ProcessorMode } from '../engine.js';
 import { disassemble } from '../interpreter/decode.js';
 import { codeAddress, codeBits, MAX_INSN } from './code.js';
+import { Deprivileged } from './deprivileged/index.js';
 import { handleExit } from './exits.js';
 import type { KvmTd } from './td.js';
 
@@ -21,6 +22,11 @@ interface Injection {
   vector: number;
   errorCode?: number;
 }
+
+/** Milliseconds between two looks at what mode emulated code is in. */
+const SLICE = 20;
+/** CPUID.7.0:ECX. */
+const UMIP = 4;
 
 /** What an exit leads to: the guest goes on, perhaps with an answer, or an event. */
 export type Answer = { reply?: ExitReply } | { event: GuestEvent };
@@ -38,6 +44,8 @@ export class KvmEngineVcpu implements EngineVcpu {
   #injection: Injection | undefined;
   /** `memory.generation` when KVM was entered last. */
   generation = -1;
+  #deprivileged: Deprivileged | undefined;
+  #umip = false;
 
   constructor(
     readonly td: KvmTd,
@@ -92,29 +100,55 @@ export class KvmEngineVcpu implements EngineVcpu {
       if (signal.aborted) {
         // What the last exit had begun is not left half done.
         if (reply !== undefined) await this.complete(reply);
-        this.pull();
+        this.#stop();
         return { kind: 'interrupted' };
       }
       const exit = await this.#enter(signal, reply);
-      const answer: Answer = exit === undefined ? { event: { kind: 'interrupted' } } : await handleExit(this, exit);
+      if (exit === 'slice') {
+        reply = undefined;
+        this.pull();
+        this.push();
+        continue;
+      }
+      const answer = await this.#answer(exit);
       if (!('event' in answer)) {
         reply = answer.reply;
         continue;
       }
-      if (answer.event.kind === 'interrupted') this.pull();
+      if (answer.event.kind === 'interrupted') this.#stop();
       else this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
       return answer.event;
     }
   }
 
-  /** One KVM_RUN. Undefined: the signal ended it. */
-  async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | undefined> {
+  async #answer(exit: VcpuExit | undefined): Promise<Answer> {
+    if (exit === undefined) return { event: { kind: 'interrupted' } };
+    if (exit.reason !== 'hlt' || !this.#deprivileged?.active) return await handleExit(this, exit);
+    const event = await this.#deprivileged.trapped();
+    if (event !== undefined) return { event };
+    this.push();
+    return {};
+  }
+
+  /** The registers after a run that its signal ended. */
+  #stop(): void {
+    this.pull();
+    if (this.#deprivileged?.active) this.#deprivileged.stopped();
+  }
+
+  /**
+   * One KVM_RUN. Undefined: the signal ended it; 'slice': a look at the guest's mode was due. Code that was emulated becomes
+   * one that can run deprivileged without anything to see of it.
+   */
+  async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | 'slice' | undefined> {
     this.td.enter();
     this.generation = this.td.memory.generation;
+    const sliced = this.td.deprivileges && !this.#deprivileged?.active;
+    const either = sliced ? AbortSignal.any([signal, AbortSignal.timeout(SLICE)]) : signal;
     try {
-      return await this.kvm.run({ signal, ...(reply !== undefined && { reply }) });
+      return await this.kvm.run({ signal: either, ...(reply !== undefined && { reply }) });
     } catch (error) {
-      if (error instanceof AbortError) return undefined;
+      if (error instanceof AbortError) return signal.aborted ? undefined : 'slice';
       throw error;
     } finally {
       this.td.leave();
@@ -136,7 +170,9 @@ export class KvmEngineVcpu implements EngineVcpu {
   #start(): GuestEvent | undefined {
     if (this.#started) return undefined;
     this.#started = true;
-    this.kvm.setCpuid2(this.td.cpuidOf(this));
+    const cpuid = this.td.cpuidOf(this);
+    this.kvm.setCpuid2(cpuid);
+    this.#umip = cpuid.some((entry) => entry.function === 7 && entry.index === 0 && (entry.ecx & UMIP) !== 0);
     this.td.prepareMemory();
     this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
     return undefined;
@@ -161,6 +197,10 @@ export class KvmEngineVcpu implements EngineVcpu {
 
   /** Takes the registers from KVM. */
   pull(): void {
+    if (this.#deprivileged?.active) {
+      this.#deprivileged.pull();
+      return;
+    }
     this.#sregs = this.kvm.getSregs();
     takeKvmState(this.state, this.kvm.getRegs(), this.#sregs);
     this.#sregsChanged = false;
@@ -169,10 +209,20 @@ export class KvmEngineVcpu implements EngineVcpu {
   /** Special registers are given back to KVM before the next run. */
   changed(): void {
     this.#sregsChanged = true;
+    this.#deprivileged?.changed();
   }
 
   /** Gives the registers to KVM. */
   push(): void {
+    if (this.td.deprivileges && Deprivileged.suits(this.state)) {
+      this.#deprivileged ??= new Deprivileged(this, this.kvm.id, this.#umip);
+      this.#deprivileged.push(this.#sregs);
+      return;
+    }
+    if (this.#deprivileged?.active) {
+      this.#deprivileged.active = false;
+      this.#sregsChanged = true;
+    }
     if (this.#sregsChanged) this.kvm.setSregs(kvmSregsOf(this.state, this.#sregs));
     this.#sregsChanged = false;
     this.kvm.setRegs(kvmRegsOf(this.state));

@@ -1,0 +1,249 @@
+// Kernels whose KVM emulates privileged code let the processor itself execute CPL 3. So a guest's 64-bit code of CPL 0 runs
+// at CPL 3 here, on page tables and descriptor tables of the engine's own. Whatever CPL 3 may not do is an exception, which
+// ends in the engine's handlers and leaves KVM there; software answers it on the guest's true registers.
+//
+// What stays visible to the guest, until Discovery has found and replaced the instruction: PUSHF shows IF set, POPF does not
+// change IF and IOPL, MOV from a segment register shows this host's selectors, CPUID and LAR, LSL, VERR and VERW are this
+// host's, SYSCALL is lost.
+import type { KvmSregs } from '../../../../kvm/index.js';
+import { CR0_PG } from '../../cpu/bits.js';
+import {
+  type CpuState,
+  deliverException,
+  EptViolation,
+  GPRS,
+  GuestFault,
+  raise,
+  Stuck,
+  signed,
+  TripleFault,
+} from '../../cpu/index.js';
+import type { Access, GuestEvent } from '../../engine.js';
+import { iced } from '../../interpreter/iced.js';
+import { codeAddress, decodeAt, MAX_INSN } from '../code.js';
+import { stepInSoftware } from '../step.js';
+import type { KvmEngineVcpu } from '../vcpu.js';
+import { pagingContext, regsFor, sregsFor, takeFlags } from './context.js';
+import { fill } from './fill.js';
+import type { Frame, Region, Service } from './region.js';
+import { Tables } from './tables.js';
+
+const [DE, DB, BP, OF, BR, NM, PF] = [0, 1, 3, 4, 5, 7, 14];
+const [MF, AC, XM] = [16, 17, 19];
+/** Exceptions that are the guest's own whatever the privilege. */
+const OWN = new Set([DE, BR, NM, MF, AC, XM]);
+const INT1 = 0xf1;
+const RAX = 0;
+const RCX = 1;
+const RDX = 2;
+const PF_WRITE = 2;
+const PF_FETCH = 16;
+
+/**
+ * MSRs that KVM keeps for this vCPU: TSC, SPEC_CTRL, PRED_CMD, SYSENTER's, PAT, DS_AREA, XSS, STAR, LSTAR, FMASK,
+ * KERNEL_GS_BASE, TSC_AUX. EFER and the bases of FS and GS are in software.
+ */
+const KEPT_BY_KVM = new Set([
+  ...[0x10, 0x48, 0x49, 0x174, 0x175, 0x176, 0x277, 0x600, 0xda0],
+  ...[0xc000_0081, 0xc000_0082, 0xc000_0084, 0xc000_0102, 0xc000_0103],
+]);
+
+export class Deprivileged {
+  readonly #region: Region;
+  readonly #tables: Tables;
+  #context = '';
+  #codeGeneration = 0;
+  #stale = false;
+  /** Whether KVM has the registers of deprivileged code. */
+  active = false;
+  /** Special registers are to be given to KVM. */
+  #changed = true;
+
+  constructor(
+    private readonly vcpu: KvmEngineVcpu,
+    index: number,
+    private readonly umip: boolean,
+  ) {
+    this.#region = vcpu.td.newRegion(index);
+    this.#tables = new Tables(this.#region);
+  }
+
+  /** Whether the guest's next instruction is one for here. */
+  static suits({ in64, cpl, cr0 }: CpuState): boolean {
+    return in64 && cpl === 0 && (cr0 & CR0_PG) !== 0;
+  }
+
+  /** Translations may be wrong from now on. */
+  flush(): void {
+    this.#stale = true;
+  }
+
+  changed(): void {
+    this.#changed = true;
+  }
+
+  /** Gives the registers to KVM. */
+  push(before: KvmSregs): void {
+    const { state, kvm, td } = this.vcpu;
+    const context = pagingContext(state);
+    if (this.#stale || context !== this.#context || this.#codeGeneration !== td.code.generation) {
+      this.#stale = false;
+      this.#context = context;
+      this.#codeGeneration = td.code.generation;
+      this.#tables.flush();
+      this.#changed = true;
+    }
+    if (this.#changed || !this.active) kvm.setSregs(sregsFor(state, before, this.#tables.root, this.umip));
+    this.#changed = false;
+    this.active = true;
+    kvm.setRegs(regsFor(state));
+  }
+
+  /** Takes the registers from KVM. @returns the exception in whose handler it stands. */
+  pull(): Frame | undefined {
+    const { state, kvm } = this.vcpu;
+    const regs = kvm.getRegs();
+    const { fs, gs } = kvm.getSregs();
+    state.fs.base = signed(fs.base);
+    state.gs.base = signed(gs.base);
+    for (const [n, name] of GPRS.entries()) state.gprs[n] = regs[name];
+    if (!this.#region.inStub(regs.rip)) {
+      state.rip = regs.rip;
+      takeFlags(state, regs.rflags);
+      return undefined;
+    }
+    this.#changed = true;
+    const frame = this.#region.frame(regs.rip);
+    if (frame === undefined) return undefined;
+    state.rip = frame.rip;
+    state.gprs[4] = frame.rsp;
+    takeFlags(state, frame.rflags);
+    // Interrupted before its handler ended: the instruction is executed again.
+    if (frame.vector === BP || frame.vector === OF) state.ip -= 1;
+    return frame;
+  }
+
+  /** After a run that was interrupted: an exception that KVM has begun is forgotten, its instruction is executed again. */
+  stopped(): void {
+    const { kvm } = this.vcpu;
+    const events = kvm.getVcpuEvents();
+    if (events.exception.injected === 0 && events.exception.pending === 0) return;
+    kvm.setVcpuEvents({ ...events, exception: { ...events.exception, injected: 0, pending: 0 } });
+  }
+
+  /** What an exception of deprivileged code leads to: an event, or nothing where the guest goes on. */
+  async trapped(): Promise<GuestEvent | undefined> {
+    const frame = this.pull();
+    if (frame === undefined) return this.vcpu.stuck('deprivileged code ended outside of the engine’s handlers');
+    try {
+      return await this.#answer(frame);
+    } catch (error) {
+      if (error instanceof TripleFault) return { kind: 'triple-fault' };
+      if (error instanceof Stuck) return this.vcpu.stuck(error.why);
+      if (!(error instanceof EptViolation)) throw error;
+      const { gpa, gla, access } = error;
+      const { vector } = frame;
+      return { kind: 'ept-violation', gpa, gla, access, length: 0, delivering: { vector, ...errorCodeOf(frame) } };
+    }
+  }
+
+  async #answer(frame: Frame): Promise<GuestEvent | undefined> {
+    const { state, td, kvm } = this.vcpu;
+    const { vector } = frame;
+    if (vector === PF) return this.#pageFault(frame, signed(kvm.getSregs().cr2));
+    if (vector === DB && this.vcpu.bytesAt()[0] !== INT1) {
+      deliverException(state, td.software, DB);
+      return undefined;
+    }
+    if (OWN.has(vector)) {
+      deliverException(state, td.software, vector, errorCodeOf(frame).errorCode);
+      return undefined;
+    }
+    return await this.#privileged(frame);
+  }
+
+  #pageFault({ errorCode }: Frame, linear: number): GuestEvent | undefined {
+    const { state, td } = this.vcpu;
+    const access: Access = (errorCode & PF_FETCH) !== 0 ? 'execute' : (errorCode & PF_WRITE) !== 0 ? 'write' : 'read';
+    try {
+      const gpa = td.observer.find(state, linear, access);
+      if (access === 'execute' && gpa !== undefined && td.software.isShared(gpa)) {
+        return { kind: 'ept-violation', gpa, gla: BigInt.asUintN(64, BigInt(linear)), access, length: 0 };
+      }
+      if (access === 'execute') td.discovery.explore(state, linear, 64);
+      const root = this.#tables.root;
+      const filled = fill(td, state, this.#tables, td.code, linear, access);
+      if (root !== this.#tables.root) this.#changed = true;
+      if (filled) return undefined;
+    } catch (error) {
+      if (error instanceof GuestFault) {
+        raise(state, td.software, error);
+        return undefined;
+      }
+      if (!(error instanceof EptViolation)) throw error;
+    }
+    return this.#step();
+  }
+
+  /** An instruction that CPL 3 has no right to, or none at all. */
+  async #privileged(frame: Frame): Promise<GuestEvent | undefined> {
+    const { state, td } = this.vcpu;
+    const bytes = td.observer.bytes(state, codeAddress(state), MAX_INSN);
+    const insn = decodeAt(state, bytes, state.ip);
+    if (typeof insn === 'string') {
+      // Bytes of the next page may be what is missing; a processor would have faulted for them.
+      deliverException(state, td.software, frame.vector, errorCodeOf(frame).errorCode);
+      return undefined;
+    }
+    if (insn.name === 'Rdmsr' || insn.name === 'Wrmsr') {
+      const index = Number((state.gprs[RCX] as bigint) & 0xffff_ffffn);
+      if (KEPT_BY_KVM.has(index)) return await this.#msr(insn.name === 'Rdmsr' ? 'rdmsr' : 'wrmsr');
+    }
+    if (/^Inv(?:lpg|pcid)$/.test(insn.name) || insn.code.startsWith('Mov_cr')) this.#stale = true;
+    const event = this.#step();
+    if (event?.kind !== 'stuck' || isPrivileged(bytes)) return event;
+    deliverException(state, td.software, frame.vector, errorCodeOf(frame).errorCode);
+    return undefined;
+  }
+
+  #step(): GuestEvent | undefined {
+    this.#changed = true;
+    return stepInSoftware(this.vcpu);
+  }
+
+  /** KVM itself executes it, at CPL 0 in the engine's memory. */
+  async #msr(name: Service): Promise<GuestEvent | undefined> {
+    const { state, td, kvm } = this.vcpu;
+    const { rip, done, rsp } = this.#region.service(name);
+    kvm.setRegs({ ...regsFor(state), rip, rsp, rflags: 2n });
+    const { reason } = await kvm.run();
+    if (reason === 'x86-rdmsr' || reason === 'x86-wrmsr') {
+      await this.vcpu.complete({ msr: { error: false } });
+      return { kind: 'instruction', name, length: 2 };
+    }
+    const regs = kvm.getRegs();
+    if (regs.rip !== done) {
+      deliverException(state, td.software, 13, 0);
+      return undefined;
+    }
+    if (name === 'rdmsr') state.gprs.set([regs.rax], RAX);
+    if (name === 'rdmsr') state.gprs.set([regs.rdx], RDX);
+    state.ip += 2;
+    return undefined;
+  }
+}
+
+function isPrivileged(bytes: Uint8Array): boolean {
+  const { Decoder } = iced();
+  const decoder = new Decoder(64, bytes, 0);
+  const insn = decoder.decode();
+  try {
+    return insn.isPrivileged;
+  } finally {
+    insn.free();
+    decoder.free();
+  }
+}
+
+const errorCodeOf = ({ vector, errorCode }: Frame): { errorCode?: number } =>
+  [8, 10, 11, 12, 13, 14, 17, 21].includes(vector) ? { errorCode } : {};
