@@ -46,6 +46,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   generation = -1;
   #deprivileged: Deprivileged | undefined;
   #umip = false;
+  #call: { event: GuestEvent; rip: bigint; code: Uint8Array } | undefined;
 
   constructor(
     readonly td: KvmTd,
@@ -85,6 +86,8 @@ export class KvmEngineVcpu implements EngineVcpu {
   async run(signal: AbortSignal): Promise<GuestEvent> {
     if (this.#closed || signal.aborted) return { kind: 'interrupted' };
     try {
+      const same = this.#sameCall();
+      if (same !== undefined) return same;
       const failed = this.#start() ?? this.#deliver();
       if (failed !== undefined) return failed;
       this.push();
@@ -117,8 +120,23 @@ export class KvmEngineVcpu implements EngineVcpu {
       }
       if (answer.event.kind === 'interrupted') this.#stop();
       else this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
+      if (answer.event.kind === 'tdcall') this.#call = { event: answer.event, rip: this.rip, code: this.bytesAt() };
       return answer.event;
     }
+  }
+
+  /**
+   * The TDCALL that the last run ended with, where it is to be executed again: a module that needs its host first, to map a
+   * page, leaves RIP where it was. The processor could do nothing but end there again.
+   */
+  #sameCall(): GuestEvent | undefined {
+    const call = this.#call;
+    this.#call = undefined;
+    if (call?.rip !== this.rip || this.#injection !== undefined) return undefined;
+    const bytes = this.bytesAt();
+    if (bytes.length !== call.code.length || bytes.some((byte, i) => byte !== call.code[i])) return undefined;
+    this.#call = call;
+    return call.event;
   }
 
   async #answer(exit: VcpuExit | undefined): Promise<Answer> {

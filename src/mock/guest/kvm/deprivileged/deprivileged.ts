@@ -6,7 +6,7 @@
 // change IF and IOPL, MOV from a segment register shows this host's selectors, CPUID and LAR, LSL, VERR and VERW are this
 // host's, SYSCALL is lost.
 import type { KvmSregs } from '../../../../kvm/index.js';
-import { CR0_PG } from '../../cpu/bits.js';
+import { CR0_PG, CR4_FSGSBASE } from '../../cpu/bits.js';
 import {
   type CpuState,
   deliverException,
@@ -19,6 +19,7 @@ import {
   TripleFault,
 } from '../../cpu/index.js';
 import type { Access, GuestEvent } from '../../engine.js';
+import type { Insn } from '../../interpreter/decode.js';
 import { iced } from '../../interpreter/iced.js';
 import { codeAddress, decodeAt, MAX_INSN } from '../code.js';
 import { stepInSoftware } from '../step.js';
@@ -33,6 +34,7 @@ const [MF, AC, XM] = [16, 17, 19];
 /** Exceptions that are the guest's own whatever the privilege. */
 const OWN = new Set([DE, BR, NM, MF, AC, XM]);
 const INT1 = 0xf1;
+const TDCALL = [0x66, 0x0f, 0x01, 0xcc];
 const RAX = 0;
 const RCX = 1;
 const RDX = 2;
@@ -103,9 +105,11 @@ export class Deprivileged {
   pull(): Frame | undefined {
     const { state, kvm } = this.vcpu;
     const regs = kvm.getRegs();
-    const { fs, gs } = kvm.getSregs();
-    state.fs.base = signed(fs.base);
-    state.gs.base = signed(gs.base);
+    if ((state.cr4 & CR4_FSGSBASE) !== 0) {
+      const { fs, gs } = kvm.getSregs();
+      state.fs.base = signed(fs.base);
+      state.gs.base = signed(gs.base);
+    }
     for (const [n, name] of GPRS.entries()) state.gprs[n] = regs[name];
     if (!this.#region.inStub(regs.rip)) {
       state.rip = regs.rip;
@@ -182,13 +186,15 @@ export class Deprivileged {
       }
       if (!(error instanceof EptViolation)) throw error;
     }
-    return this.#step();
+    const insn = decodeAt(state, this.vcpu.bytesAt(), state.ip);
+    return this.#step(typeof insn === 'string' ? undefined : insn);
   }
 
   /** An instruction that CPL 3 has no right to, or none at all. */
   async #privileged(frame: Frame): Promise<GuestEvent | undefined> {
     const { state, td } = this.vcpu;
     const bytes = td.observer.bytes(state, codeAddress(state), MAX_INSN);
+    if (TDCALL.every((byte, i) => bytes[i] === byte)) return { kind: 'tdcall', length: TDCALL.length };
     const insn = decodeAt(state, bytes, state.ip);
     if (typeof insn === 'string') {
       // Bytes of the next page may be what is missing; a processor would have faulted for them.
@@ -200,15 +206,15 @@ export class Deprivileged {
       if (KEPT_BY_KVM.has(index)) return await this.#msr(insn.name === 'Rdmsr' ? 'rdmsr' : 'wrmsr');
     }
     if (/^Inv(?:lpg|pcid)$/.test(insn.name) || insn.code.startsWith('Mov_cr')) this.#stale = true;
-    const event = this.#step();
+    const event = this.#step(insn);
     if (event?.kind !== 'stuck' || isPrivileged(bytes)) return event;
     deliverException(state, td.software, frame.vector, errorCodeOf(frame).errorCode);
     return undefined;
   }
 
-  #step(): GuestEvent | undefined {
+  #step(insn?: Insn): GuestEvent | undefined {
     this.#changed = true;
-    return stepInSoftware(this.vcpu);
+    return stepInSoftware(this.vcpu, insn);
   }
 
   /** KVM itself executes it, at CPL 0 in the engine's memory. */
