@@ -1,6 +1,7 @@
 import type { CpuState, PhysicalMemory } from '../cpu/index.js';
 import { iced } from '../interpreter/iced.js';
 import { MAX_INSN, type Observer } from './code.js';
+import { mayReveal } from './deprivileged/revealing.js';
 import type { Patches } from './patches.js';
 
 /** Instructions that are decoded between two entries of the guest, and for a TD in all. */
@@ -39,7 +40,7 @@ export class Discovery {
 
   /** Finds and patches what can be reached from here and from the exception handlers. */
   explore(state: CpuState, linear: number, bits: 16 | 32 | 64): void {
-    if (this.patches.wanted.size === 0 || this.#total > IN_ALL) return;
+    if ((this.patches.wanted.size === 0 && !this.patches.revealing) || this.#total > IN_ALL) return;
     this.#add(linear, bits);
     this.#addHandlers(state);
     for (let i = this.#far.length; i-- > 0; ) {
@@ -111,7 +112,7 @@ export class Discovery {
             this.#seen.add(keyOf(at, bits));
             this.#total++;
             count++;
-            this.#patch(state, Mnemonic[insn.mnemonic] as string, at, insn.length, bytes, decoder.position);
+            this.#patch(state, Mnemonic[insn.mnemonic] as string, at, insn.length, bytes, decoder.position, bits);
             const flow = insn.flowControl;
             const kind = insn.opCount > 0 ? insn.opKind(0) : OpKind.Register;
             const near = kind === OpKind.NearBranch64 || kind === OpKind.NearBranch32;
@@ -137,8 +138,17 @@ export class Discovery {
     }
   }
 
-  #patch(state: CpuState, name: string, at: number, length: number, bytes: Uint8Array, end: number): void {
+  #patch(
+    state: CpuState,
+    name: string,
+    at: number,
+    length: number,
+    bytes: Uint8Array,
+    end: number,
+    bits: number,
+  ): void {
     if (!this.patches.wants(name.toLowerCase())) return;
+    if (mayReveal(name.toLowerCase()) && (bits !== 64 || state.cpl !== 0)) return;
     const gpa = this.observer.find(state, at, 'execute');
     if (gpa === undefined) return;
     const patched = this.patches.put(name.toLowerCase(), gpa, bytes.slice(end - length, end));

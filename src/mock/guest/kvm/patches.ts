@@ -1,5 +1,6 @@
 import { PAGE_SIZE } from '../../../kvm/constants.js';
 import type { TrappedInstruction } from '../engine.js';
+import { HLT, isRevealing, mayReveal } from './deprivileged/revealing.js';
 
 /**
  * Instructions that plain KVM executes, or refuses to the guest, instead of telling us. In code they are replaced by a write
@@ -58,18 +59,30 @@ export const isPatchPort = (port: number): boolean => byPort.has(port);
 
 interface Patch {
   gpa: number;
-  form: Form;
+  form: Pick<Form, 'original' | 'patched'>;
 }
 
 /** Where a TD's private memory differs from what it holds for everybody but the processor. */
 export class Patches {
   readonly #byPage = new Map<number, Patch[]>();
 
-  /** @param wanted those that this host needs. */
-  constructor(readonly wanted: ReadonlySet<Patched>) {}
+  /**
+   * @param wanted those that this host needs. @param revealing whether deprivileged code is to leave at what would tell it
+   * that it is: see {@link isRevealing}.
+   */
+  constructor(
+    readonly wanted: ReadonlySet<Patched>,
+    readonly revealing: boolean = false,
+  ) {}
 
   wants(name: string): boolean {
-    return (this.wanted as ReadonlySet<string>).has(name);
+    return (this.wanted as ReadonlySet<string>).has(name) || (this.revealing && mayReveal(name));
+  }
+
+  /** Whether the instruction at `gpa` is one of deprivileged code that software executes. */
+  isRevealing(gpa: number): boolean {
+    const list = this.#byPage.get(Math.floor(gpa / PAGE_SIZE));
+    return list?.some((patch) => patch.gpa === gpa && patch.form.patched[0] === HLT) ?? false;
   }
 
   /**
@@ -77,8 +90,8 @@ export class Patches {
    * @returns what to write there.
    */
   put(name: string, gpa: number, bytes: Uint8Array): Uint8Array | undefined {
-    const found = byName.get(name as Patched);
-    if (found === undefined || !this.wanted.has(found.name)) return undefined;
+    const found = this.#formOf(name, bytes);
+    if (found === undefined) return undefined;
     if (bytes.length !== found.original.length || !startsWith(bytes, found.original)) return undefined;
     if ((gpa % PAGE_SIZE) + bytes.length > PAGE_SIZE) return undefined;
     const page = Math.floor(gpa / PAGE_SIZE);
@@ -86,6 +99,13 @@ export class Patches {
     if (!list.some((patch) => patch.gpa === gpa)) list.push({ gpa, form: found });
     this.#byPage.set(page, list);
     return Uint8Array.from(found.patched);
+  }
+
+  #formOf(name: string, bytes: Uint8Array): Patch['form'] | undefined {
+    const known = byName.get(name as Patched);
+    if (known !== undefined) return this.wanted.has(known.name) ? known : undefined;
+    if (!this.revealing || !isRevealing(name, bytes)) return undefined;
+    return { original: [...bytes], patched: [HLT, ...bytes.subarray(1)] };
   }
 
   /** `bytes` of one page from `gpa` on, without the patches. Where the guest has overwritten one, it is none any more. */

@@ -29,6 +29,7 @@ export class KvmTd implements EngineTd {
   readonly memory: PrivateMemory;
   readonly software: SoftwareMemory;
   readonly observer: Observer;
+  readonly patches: Patches;
   readonly discovery: Discovery;
   readonly #vm: KvmVm;
   readonly #slots: Slots;
@@ -69,8 +70,10 @@ export class KvmTd implements EngineTd {
           ...(patchTdcall ? (['tdcall'] as const) : []),
           ...(msrs ? [] : (['rdmsr', 'wrmsr'] as const)),
         ]),
+        deprivileges,
       );
       this.#slots = new Slots(system, vm);
+      this.patches = patches;
       this.memory = new PrivateMemory(this.#slots, space, patches);
       this.software = new SoftwareMemory(this.memory, space);
       this.observer = new Observer(this.software);
