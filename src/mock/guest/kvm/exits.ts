@@ -3,7 +3,6 @@ import { codeAddress, decodeAt, operandAddress, writesBesides } from './code.js'
 import { completedOut, completedWrite } from './completed.js';
 import { emulationFailed } from './emulation.js';
 import { isPatchPort, patchedAt, writeLength } from './patches.js';
-import { stepInSoftware } from './step.js';
 import type { Answer, KvmEngineVcpu } from './vcpu.js';
 
 const HLT = 0xf4;
@@ -49,15 +48,6 @@ function lengthAt(vcpu: KvmEngineVcpu): number {
 /** KVM is past the instruction, prefixes are pointless with it. */
 function hlt(vcpu: KvmEngineVcpu): Answer {
   vcpu.pull();
-  const { state, td } = vcpu;
-  const gpa = td.observer.find(state, codeAddress(state, state.ip - 1), 'execute');
-  if (gpa !== undefined && td.patches.isRevealing(gpa)) {
-    state.ip -= 1;
-    const event = stepInSoftware(vcpu);
-    if (event !== undefined) return { event };
-    vcpu.push();
-    return go;
-  }
   if (vcpu.bytesAt(vcpu.state.ip - 1)[0] === HLT) vcpu.state.ip -= 1;
   return { event: { kind: 'instruction', name: 'hlt', length: 1 } };
 }

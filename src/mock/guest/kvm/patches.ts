@@ -1,6 +1,6 @@
 import { PAGE_SIZE } from '../../../kvm/constants.js';
 import type { TrappedInstruction } from '../engine.js';
-import { HLT, isRevealing, mayReveal } from './deprivileged/revealing.js';
+import { mayReveal, replacementOf } from './deprivileged/revealing.js';
 
 /**
  * Instructions that plain KVM executes, or refuses to the guest, instead of telling us. In code they are replaced by a write
@@ -67,8 +67,8 @@ export class Patches {
   readonly #byPage = new Map<number, Patch[]>();
 
   /**
-   * @param wanted those that this host needs. @param revealing whether deprivileged code is to leave at what would tell it
-   * that it is: see {@link isRevealing}.
+   * @param wanted those that this host needs. @param revealing whether to find what would tell deprivileged code that it
+   * is: see {@link replacementOf}.
    */
   constructor(
     readonly wanted: ReadonlySet<Patched>,
@@ -79,12 +79,6 @@ export class Patches {
     return (this.wanted as ReadonlySet<string>).has(name) || (this.revealing && mayReveal(name));
   }
 
-  /** Whether the instruction at `gpa` is one of deprivileged code that software executes. */
-  isRevealing(gpa: number): boolean {
-    const list = this.#byPage.get(Math.floor(gpa / PAGE_SIZE));
-    return list?.some((patch) => patch.gpa === gpa && patch.form.patched[0] === HLT) ?? false;
-  }
-
   /**
    * Replaces the instruction at `gpa` if it is one of these, in exactly this encoding and within its page.
    * @returns what to write there.
@@ -92,20 +86,26 @@ export class Patches {
   put(name: string, gpa: number, bytes: Uint8Array): Uint8Array | undefined {
     const found = this.#formOf(name, bytes);
     if (found === undefined) return undefined;
-    if (bytes.length !== found.original.length || !startsWith(bytes, found.original)) return undefined;
-    if ((gpa % PAGE_SIZE) + bytes.length > PAGE_SIZE) return undefined;
+    if (!startsWith(bytes, found.original) || (gpa % PAGE_SIZE) + found.original.length > PAGE_SIZE) return undefined;
+    this.adopt(gpa, found);
+    return Uint8Array.from(found.patched);
+  }
+
+  /** Such a replacement is at `gpa`, within its page: the guest has copied it there. */
+  adopt(gpa: number, form: Patch['form']): void {
     const page = Math.floor(gpa / PAGE_SIZE);
     const list = this.#byPage.get(page) ?? [];
-    if (!list.some((patch) => patch.gpa === gpa)) list.push({ gpa, form: found });
-    this.#byPage.set(page, list);
-    return Uint8Array.from(found.patched);
+    const others = list.filter((patch) => patch.gpa !== gpa);
+    this.#byPage.set(page, [...others, { gpa, form }]);
   }
 
   #formOf(name: string, bytes: Uint8Array): Patch['form'] | undefined {
     const known = byName.get(name as Patched);
-    if (known !== undefined) return this.wanted.has(known.name) ? known : undefined;
-    if (!this.revealing || !isRevealing(name, bytes)) return undefined;
-    return { original: [...bytes], patched: [HLT, ...bytes.subarray(1)] };
+    if (known !== undefined) {
+      return this.wanted.has(known.name) && bytes.length === known.original.length ? known : undefined;
+    }
+    const patched = this.revealing ? replacementOf(bytes) : undefined;
+    return patched && { original: [...bytes.subarray(0, patched.length)], patched };
   }
 
   /** `bytes` of one page from `gpa` on, without the patches. Where the guest has overwritten one, it is none any more. */

@@ -23,8 +23,9 @@ interface Injection {
   errorCode?: number;
 }
 
-/** Milliseconds between two looks at what mode emulated code is in. */
+/** Milliseconds between two looks at what mode emulated code is in: they become more. */
 const SLICE = 20;
+const FIRST_SLICE = 1;
 /** CPUID.7.0:ECX. */
 const UMIP = 4;
 
@@ -46,6 +47,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   generation = -1;
   #deprivileged: Deprivileged | undefined;
   #umip = false;
+  #slice = FIRST_SLICE;
   #call: { event: GuestEvent; rip: bigint; code: Uint8Array } | undefined;
 
   constructor(
@@ -108,6 +110,7 @@ export class KvmEngineVcpu implements EngineVcpu {
       }
       const exit = await this.#enter(signal, reply);
       if (exit === 'slice') {
+        this.#slice = Math.min(SLICE, this.#slice * 2);
         reply = undefined;
         this.pull();
         this.push();
@@ -162,7 +165,7 @@ export class KvmEngineVcpu implements EngineVcpu {
     this.td.enter();
     this.generation = this.td.memory.generation;
     const sliced = this.td.deprivileges && !this.#deprivileged?.active;
-    const either = sliced ? AbortSignal.any([signal, AbortSignal.timeout(SLICE)]) : signal;
+    const either = sliced ? AbortSignal.any([signal, AbortSignal.timeout(this.#slice)]) : signal;
     try {
       return await this.kvm.run({ signal: either, ...(reply !== undefined && { reply }) });
     } catch (error) {
@@ -239,6 +242,7 @@ export class KvmEngineVcpu implements EngineVcpu {
     }
     if (this.#deprivileged?.active) {
       this.#deprivileged.active = false;
+      this.#slice = FIRST_SLICE;
       this.#sregsChanged = true;
     }
     if (this.#sregsChanged) this.kvm.setSregs(kvmSregsOf(this.state, this.#sregs));

@@ -5,6 +5,7 @@
 // What stays visible to the guest, until Discovery has found and replaced the instruction: PUSHF shows IF set, POPF does not
 // change IF and IOPL, MOV from a segment register shows this host's selectors, CPUID and LAR, LSL, VERR and VERW are this
 // host's, SYSCALL is lost.
+import { PAGE_SIZE } from '../../../../kvm/constants.js';
 import type { KvmSregs } from '../../../../kvm/index.js';
 import { CR0_PG, CR4_FSGSBASE } from '../../cpu/bits.js';
 import {
@@ -21,15 +22,16 @@ import {
 import type { Access, GuestEvent } from '../../engine.js';
 import type { Insn } from '../../interpreter/decode.js';
 import { iced } from '../../interpreter/iced.js';
-import { codeAddress, decodeAt, MAX_INSN } from '../code.js';
+import { codeAddress, decodeAt } from '../code.js';
 import { stepInSoftware } from '../step.js';
 import type { KvmEngineVcpu } from '../vcpu.js';
 import { pagingContext, regsFor, sregsFor, takeFlags } from './context.js';
 import { fill } from './fill.js';
 import type { Frame, Region, Service } from './region.js';
+import { replacedBy } from './revealing.js';
 import { Tables } from './tables.js';
 
-const [DE, DB, BP, OF, BR, NM, PF] = [0, 1, 3, 4, 5, 7, 14];
+const [DE, DB, BP, OF, BR, UD, NM, PF] = [0, 1, 3, 4, 5, 6, 7, 14];
 const [MF, AC, XM] = [16, 17, 19];
 /** Exceptions that are the guest's own whatever the privilege. */
 const OWN = new Set([DE, BR, NM, MF, AC, XM]);
@@ -193,7 +195,8 @@ export class Deprivileged {
   /** An instruction that CPL 3 has no right to, or none at all. */
   async #privileged(frame: Frame): Promise<GuestEvent | undefined> {
     const { state, td } = this.vcpu;
-    const bytes = td.observer.bytes(state, codeAddress(state), MAX_INSN);
+    if (frame.vector === UD) this.#adoptReplacement();
+    const bytes = this.vcpu.bytesAt();
     if (TDCALL.every((byte, i) => bytes[i] === byte)) return { kind: 'tdcall', length: TDCALL.length };
     const insn = decodeAt(state, bytes, state.ip);
     if (typeof insn === 'string') {
@@ -210,6 +213,16 @@ export class Deprivileged {
     if (event?.kind !== 'stuck' || isPrivileged(bytes)) return event;
     deliverException(state, td.software, frame.vector, errorCodeOf(frame).errorCode);
     return undefined;
+  }
+
+  /** The guest may have copied code with replaced instructions: this one is known from now on. */
+  #adoptReplacement(): void {
+    const { state, td } = this.vcpu;
+    const bytes = this.vcpu.bytesAt();
+    const original = replacedBy(bytes);
+    const gpa = td.observer.find(state, codeAddress(state), 'execute');
+    if (original === undefined || gpa === undefined || (gpa % PAGE_SIZE) + original.length > PAGE_SIZE) return;
+    td.patches.adopt(gpa, { original, patched: [...bytes.subarray(0, original.length)] });
   }
 
   #step(insn?: Insn): GuestEvent | undefined {
