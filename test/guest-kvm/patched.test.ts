@@ -9,8 +9,12 @@ const [RAX, RBX] = [0, 3];
 const TDCALL = [0x66, 0x0f, 0x01, 0xcc];
 const CPUID = [0x0f, 0xa2];
 
-async function withEngine(patchTdcall: boolean, body: (engine: GuestEngine) => Promise<void>): Promise<void> {
-  const engine = await kvmEngine(open, { patchTdcall });
+async function withEngine(
+  patchTdcall: boolean,
+  body: (engine: GuestEngine) => Promise<void>,
+  deprivilege = false,
+): Promise<void> {
+  const engine = await kvmEngine(open, { patchTdcall, deprivilege });
   try {
     await body(engine);
   } finally {

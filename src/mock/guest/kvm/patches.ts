@@ -41,6 +41,7 @@ const FORMS: readonly Form[] = [
   form('wrmsr', 0xbe, 0x0f, 0x30),
 ];
 const byName = new Map(FORMS.map((each) => [each.name, each]));
+const byForm = new Set<object>(FORMS);
 const byPort = new Map(FORMS.map((each) => [each.port, each]));
 
 const startsWith = (bytes: Uint8Array, prefix: readonly number[]): boolean =>
@@ -106,6 +107,11 @@ export class Patches {
     }
     const patched = this.revealing ? replacementOf(bytes) : undefined;
     return patched && { original: [...bytes.subarray(0, patched.length)], patched };
+  }
+
+  /** Those that only deprivileged code may meet: a processor at CPL 0 has no such instructions. */
+  *forDeprivileged(): Generator<Patch> {
+    for (const list of this.#byPage.values()) for (const patch of list) if (!byForm.has(patch.form)) yield patch;
   }
 
   /** `bytes` of one page from `gpa` on, without the patches. Where the guest has overwritten one, it is none any more. */

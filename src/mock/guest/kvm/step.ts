@@ -8,6 +8,9 @@ const FX_SIZE = 512;
 const X87_AND_SSE = 3;
 const NONE = new Uint8Array(0);
 
+/** Instructions that change general registers, flags and memory only, unless they raise an exception. */
+const KEEPS_SREGS = /^(?:Cli|Sti|Pushfq?|Popfq?|Mov[sz]x|Movsxd|Add|Sub|And|Or|Xor|Cmp|Test|Inc|Dec|Stos.|Movs[bwdq])$/;
+
 /** Whether an instruction may touch the FPU's or the SSE registers. */
 export const usesFpu = ({ name, operands }: Insn): boolean =>
   /^(?:F|V|X|P|Wait|Emms|Ldmxcsr|Stmxcsr)/.test(name) ||
@@ -32,6 +35,6 @@ export function stepInSoftware(vcpu: KvmEngineVcpu, insn?: Insn): GuestEvent | u
     xsave[FX_SIZE]! |= X87_AND_SSE;
     kvm.setXsave(xsave);
   }
-  vcpu.changed();
+  if (outcome.kind === 'exception' || insn === undefined || !KEEPS_SREGS.test(insn.name)) vcpu.changed();
   return undefined;
 }

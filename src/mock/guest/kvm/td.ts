@@ -37,6 +37,7 @@ export class KvmTd implements EngineTd {
   /** What of its private memory is code, for deprivileged vCPUs. */
   readonly code: CodePages = new CodePages();
   #running = 0;
+  #emulated = 0;
 
   constructor(
     private readonly system: KvmSystem,
@@ -108,14 +109,24 @@ export class KvmTd implements EngineTd {
     this.memory.prepare(this.#running === 0);
   }
 
-  /** A vCPU enters KVM. */
-  enter(): void {
+  /** A vCPU enters KVM. @param emulated in a mode in which KVM emulates the guest's code. */
+  enter(emulated: boolean): void {
     this.prepareMemory();
     this.#running++;
+    if (emulated && this.#emulated++ === 0) this.#exchange('patched', 'original');
   }
 
-  leave(): void {
+  leave(emulated: boolean): void {
     this.#running--;
+    if (emulated && --this.#emulated === 0) this.#exchange('original', 'patched');
+  }
+
+  /** Instructions replaced for deprivileged code are none to an emulator: it gets the original ones meanwhile. */
+  #exchange(from: 'original' | 'patched', to: 'original' | 'patched'): void {
+    for (const { gpa, form } of this.patches.forDeprivileged()) {
+      const bytes = this.memory.readRaw(gpa, form[from].length);
+      if (form[from].every((byte, i) => bytes[i] === byte)) this.memory.write(gpa, Uint8Array.from(form[to]));
+    }
   }
 
   readPrivate(gpa: number, length: number): Uint8Array {

@@ -26,8 +26,6 @@ interface Injection {
 /** Milliseconds between two looks at what mode emulated code is in: they become more. */
 const SLICE = 20;
 const FIRST_SLICE = 1;
-/** CPUID.7.0:ECX. */
-const UMIP = 4;
 
 /** What an exit leads to: the guest goes on, perhaps with an answer, or an event. */
 export type Answer = { reply?: ExitReply } | { event: GuestEvent };
@@ -46,7 +44,6 @@ export class KvmEngineVcpu implements EngineVcpu {
   /** `memory.generation` when KVM was entered last. */
   generation = -1;
   #deprivileged: Deprivileged | undefined;
-  #umip = false;
   #slice = FIRST_SLICE;
   #call: { event: GuestEvent; rip: bigint; code: Uint8Array } | undefined;
 
@@ -82,7 +79,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   inject(vector: number, errorCode?: number, cr2?: bigint): void {
     this.#injection = { vector, ...(errorCode !== undefined && { errorCode }) };
     if (cr2 !== undefined) this.state.cr2 = cr2;
-    if (cr2 !== undefined) this.#sregsChanged = true;
+    if (cr2 !== undefined) this.changed();
   }
 
   async run(signal: AbortSignal): Promise<GuestEvent> {
@@ -144,7 +141,7 @@ export class KvmEngineVcpu implements EngineVcpu {
 
   async #answer(exit: VcpuExit | undefined): Promise<Answer> {
     if (exit === undefined) return { event: { kind: 'interrupted' } };
-    if (exit.reason !== 'hlt' || !this.#deprivileged?.active) return await handleExit(this, exit);
+    if (exit.reason !== 'shutdown' || !this.#deprivileged?.active) return await handleExit(this, exit);
     const event = await this.#deprivileged.trapped();
     if (event !== undefined) return { event };
     this.push();
@@ -162,9 +159,9 @@ export class KvmEngineVcpu implements EngineVcpu {
    * one that can run deprivileged without anything to see of it.
    */
   async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | 'slice' | undefined> {
-    this.td.enter();
-    this.generation = this.td.memory.generation;
     const sliced = this.td.deprivileges && !this.#deprivileged?.active;
+    this.td.enter(sliced);
+    this.generation = this.td.memory.generation;
     const either = sliced ? AbortSignal.any([signal, AbortSignal.timeout(this.#slice)]) : signal;
     try {
       return await this.kvm.run({ signal: either, ...(reply !== undefined && { reply }) });
@@ -172,7 +169,7 @@ export class KvmEngineVcpu implements EngineVcpu {
       if (error instanceof AbortError) return signal.aborted ? undefined : 'slice';
       throw error;
     } finally {
-      this.td.leave();
+      this.td.leave(sliced);
     }
   }
 
@@ -191,9 +188,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   #start(): GuestEvent | undefined {
     if (this.#started) return undefined;
     this.#started = true;
-    const cpuid = this.td.cpuidOf(this);
-    this.kvm.setCpuid2(cpuid);
-    this.#umip = cpuid.some((entry) => entry.function === 7 && entry.index === 0 && (entry.ecx & UMIP) !== 0);
+    this.kvm.setCpuid2(this.td.cpuidOf(this));
     this.td.prepareMemory();
     this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
     return undefined;
@@ -205,7 +200,7 @@ export class KvmEngineVcpu implements EngineVcpu {
     this.#injection = undefined;
     try {
       deliverException(this.state, this.td.software, injection.vector, injection.errorCode);
-      this.#sregsChanged = true;
+      this.changed();
       return undefined;
     } catch (error) {
       if (error instanceof TripleFault) return { kind: 'triple-fault' };
@@ -236,7 +231,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   /** Gives the registers to KVM. */
   push(): void {
     if (this.td.deprivileges && Deprivileged.suits(this.state)) {
-      this.#deprivileged ??= new Deprivileged(this, this.kvm.id, this.#umip);
+      this.#deprivileged ??= new Deprivileged(this, this.kvm.id);
       this.#deprivileged.push(this.#sregs);
       return;
     }

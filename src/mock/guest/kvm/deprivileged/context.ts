@@ -2,14 +2,13 @@
 import type { KvmRegs, KvmSegment, KvmSregs } from '../../../../kvm/index.js';
 import { AC, CR0_PG, CR0_WP, CR4_SMAP, CR4_SMEP, DF, EFER_NXE, ID, NT, STATUS_FLAGS, TF } from '../../cpu/bits.js';
 import { type CpuState, kvmRegsOf, kvmSregsOf } from '../../cpu/index.js';
-import { FIXED_REGISTERS } from './region.js';
+import { UNMAPPED_LINEAR } from './region.js';
 
 /** PE, MP, ET, NE, WP, PG; of the guest's MP, EM and TS, which concern the FPU. */
 const CR0 = 0x8001_0031n;
 const CR0_OF_GUEST = 0xen;
 /** PAE. */
 const CR4 = 0x20n;
-const CR4_UMIP = 0x800n;
 /** DE, OSFXSR, OSXMMEXCPT, FSGSBASE, OSXSAVE: what instructions depend on and privilege does not. */
 const CR4_OF_GUEST = 0x5_0608n;
 /** LME, LMA, NXE. */
@@ -25,14 +24,15 @@ const segment = (from: KvmSegment): KvmSegment => ({
 });
 
 /**
- * Special registers for KVM_SET_SREGS. Selectors are the guest's with RPL 3, bases are the guest's.
- * @param umip whether this processor can refuse SGDT, SIDT, SLDT, SMSW and STR at CPL 3.
+ * Special registers for KVM_SET_SREGS. Selectors are the guest's with RPL 3; bases and descriptor tables are the guest's, so
+ * SGDT, SIDT, SLDT and STR show what they should. But no exception reaches a handler of the guest's by itself: there is no
+ * TSS to take the stack of CPL 0 from. It ends in a triple fault with the registers as they were, see `trap.ts`.
  */
-export function sregsFor(state: CpuState, before: KvmSregs, root: number, umip: boolean): KvmSregs {
+export function sregsFor(state: CpuState, before: KvmSregs, root: number): KvmSregs {
   const guest = kvmSregsOf(state, before);
   return {
     ...guest,
-    ...FIXED_REGISTERS,
+    tr: { ...guest.tr, base: UNMAPPED_LINEAR, limit: 0x67, type: 11, present: 1, unusable: 0, s: 0, g: 0, dpl: 0 },
     cs: { ...segment(guest.cs), type: 11, l: 1, db: 0, base: 0n },
     ss: { ...segment(guest.ss), base: 0n },
     ds: segment(guest.ds),
@@ -41,9 +41,15 @@ export function sregsFor(state: CpuState, before: KvmSregs, root: number, umip: 
     gs: segment(guest.gs),
     cr0: CR0 | (guest.cr0 & CR0_OF_GUEST),
     cr3: BigInt(root),
-    cr4: CR4 | (guest.cr4 & CR4_OF_GUEST) | (umip ? CR4_UMIP : 0n),
+    cr4: CR4 | (guest.cr4 & CR4_OF_GUEST),
     efer: EFER,
   };
+}
+
+/** The same at CPL 0, where KVM emulates. */
+export function supervisorSregs(deprivileged: KvmSregs): KvmSregs {
+  const { cs, ss } = deprivileged;
+  return { ...deprivileged, cs: { ...cs, selector: 8, dpl: 0 }, ss: { ...ss, selector: 0x10, dpl: 0 } };
 }
 
 export const regsFor = (state: CpuState): KvmRegs => ({

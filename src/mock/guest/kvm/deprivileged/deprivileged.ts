@@ -1,10 +1,10 @@
 // Kernels whose KVM emulates privileged code let the processor itself execute CPL 3. So a guest's 64-bit code of CPL 0 runs
-// at CPL 3 here, on page tables and descriptor tables of the engine's own. Whatever CPL 3 may not do is an exception, which
-// ends in the engine's handlers and leaves KVM there; software answers it on the guest's true registers.
+// at CPL 3 here, on page tables of the engine's own. Whatever CPL 3 may not do is an exception, which KVM finds no way to
+// deliver (see `sregsFor`) and leaves KVM_RUN with; software answers it on the guest's true registers.
 //
 // What stays visible to the guest, until Discovery has found and replaced the instruction: PUSHF shows IF set, POPF does not
-// change IF and IOPL, MOV from a segment register shows this host's selectors, CPUID and LAR, LSL, VERR and VERW are this
-// host's, SYSCALL is lost.
+// change IF and IOPL, MOV from a segment register shows this host's selectors, CPUID, LAR and LSL are this host's, and
+// SYSCALL is lost. SMSW shows a CR0 without CD, NW and AM, VERR and VERW ask this host's descriptors.
 import { PAGE_SIZE } from '../../../../kvm/constants.js';
 import type { KvmSregs } from '../../../../kvm/index.js';
 import { CR0_PG, CR4_FSGSBASE } from '../../cpu/bits.js';
@@ -25,16 +25,16 @@ import { iced } from '../../interpreter/iced.js';
 import { codeAddress, decodeAt } from '../code.js';
 import { stepInSoftware } from '../step.js';
 import type { KvmEngineVcpu } from '../vcpu.js';
-import { pagingContext, regsFor, sregsFor, takeFlags } from './context.js';
+import { pagingContext, regsFor, sregsFor, supervisorSregs, takeFlags } from './context.js';
 import { fill } from './fill.js';
-import type { Frame, Region, Service } from './region.js';
+import type { Region, Service } from './region.js';
 import { replacedBy } from './revealing.js';
 import { Tables } from './tables.js';
+import { type Trapped, trappedException } from './trap.js';
 
-const [DE, DB, BP, OF, BR, UD, NM, PF] = [0, 1, 3, 4, 5, 6, 7, 14];
-const [MF, AC, XM] = [16, 17, 19];
+const [DE, DB, BP, BR, UD, NM, GP, PF, MF, AC, XM] = [0, 1, 3, 5, 6, 7, 13, 14, 16, 17, 19];
 /** Exceptions that are the guest's own whatever the privilege. */
-const OWN = new Set([DE, BR, NM, MF, AC, XM]);
+const OWN = new Set<number>([DE, BR, NM, MF, AC, XM]);
 const INT1 = 0xf1;
 const TDCALL = [0x66, 0x0f, 0x01, 0xcc];
 const RAX = 0;
@@ -56,17 +56,17 @@ export class Deprivileged {
   readonly #region: Region;
   readonly #tables: Tables;
   #context = '';
-  #codeGeneration = 0;
-  #stale = false;
+  #generation = -1;
+  #stale = true;
   /** Whether KVM has the registers of deprivileged code. */
   active = false;
-  /** Special registers are to be given to KVM. */
-  #changed = true;
+  /** Special registers, as they are to be given to KVM again; undefined: they are to be made. */
+  #sregs: KvmSregs | undefined;
+  #given = false;
 
   constructor(
     private readonly vcpu: KvmEngineVcpu,
     index: number,
-    private readonly umip: boolean,
   ) {
     this.#region = vcpu.td.newRegion(index);
     this.#tables = new Tables(this.#region);
@@ -77,34 +77,33 @@ export class Deprivileged {
     return in64 && cpl === 0 && (cr0 & CR0_PG) !== 0;
   }
 
-  /** Translations may be wrong from now on. */
-  flush(): void {
-    this.#stale = true;
-  }
-
+  /** The registers in software have changed otherwise than by deprivileged code. */
   changed(): void {
-    this.#changed = true;
+    this.#sregs = undefined;
   }
 
   /** Gives the registers to KVM. */
   push(before: KvmSregs): void {
     const { state, kvm, td } = this.vcpu;
     const context = pagingContext(state);
-    if (this.#stale || context !== this.#context || this.#codeGeneration !== td.code.generation) {
+    if (this.#stale || context !== this.#context || this.#generation !== td.code.generation) {
       this.#stale = false;
       this.#context = context;
-      this.#codeGeneration = td.code.generation;
+      this.#generation = td.code.generation;
       this.#tables.flush();
-      this.#changed = true;
+      this.#sregs = undefined;
     }
-    if (this.#changed || !this.active) kvm.setSregs(sregsFor(state, before, this.#tables.root, this.umip));
-    this.#changed = false;
+    if (this.#sregs === undefined || !this.#given || !this.active) {
+      this.#sregs ??= sregsFor(state, before, this.#tables.root);
+      kvm.setSregs(this.#sregs);
+    }
+    this.#given = true;
     this.active = true;
     kvm.setRegs(regsFor(state));
   }
 
-  /** Takes the registers from KVM. @returns the exception in whose handler it stands. */
-  pull(): Frame | undefined {
+  /** Takes the registers from KVM. */
+  pull(): void {
     const { state, kvm } = this.vcpu;
     const regs = kvm.getRegs();
     if ((state.cr4 & CR4_FSGSBASE) !== 0) {
@@ -113,20 +112,8 @@ export class Deprivileged {
       state.gs.base = signed(gs.base);
     }
     for (const [n, name] of GPRS.entries()) state.gprs[n] = regs[name];
-    if (!this.#region.inStub(regs.rip)) {
-      state.rip = regs.rip;
-      takeFlags(state, regs.rflags);
-      return undefined;
-    }
-    this.#changed = true;
-    const frame = this.#region.frame(regs.rip);
-    if (frame === undefined) return undefined;
-    state.rip = frame.rip;
-    state.gprs[4] = frame.rsp;
-    takeFlags(state, frame.rflags);
-    // Interrupted before its handler ended: the instruction is executed again.
-    if (frame.vector === BP || frame.vector === OF) state.ip -= 1;
-    return frame;
+    state.rip = regs.rip;
+    takeFlags(state, regs.rflags);
   }
 
   /** After a run that was interrupted: an exception that KVM has begun is forgotten, its instruction is executed again. */
@@ -139,36 +126,39 @@ export class Deprivileged {
 
   /** What an exception of deprivileged code leads to: an event, or nothing where the guest goes on. */
   async trapped(): Promise<GuestEvent | undefined> {
-    const frame = this.pull();
-    if (frame === undefined) return this.vcpu.stuck('deprivileged code ended outside of the engine’s handlers');
+    this.pull();
+    const trapped = trappedException(this.vcpu.kvm);
     try {
-      return await this.#answer(frame);
+      return await this.#answer(trapped);
     } catch (error) {
       if (error instanceof TripleFault) return { kind: 'triple-fault' };
       if (error instanceof Stuck) return this.vcpu.stuck(error.why);
       if (!(error instanceof EptViolation)) throw error;
       const { gpa, gla, access } = error;
-      const { vector } = frame;
-      return { kind: 'ept-violation', gpa, gla, access, length: 0, delivering: { vector, ...errorCodeOf(frame) } };
+      const { vector, errorCode } = trapped;
+      const delivering = { vector, ...(errorCode !== undefined && { errorCode }) };
+      return { kind: 'ept-violation', gpa, gla, access, length: 0, delivering };
     }
   }
 
-  async #answer(frame: Frame): Promise<GuestEvent | undefined> {
-    const { state, td, kvm } = this.vcpu;
-    const { vector } = frame;
-    if (vector === PF) return this.#pageFault(frame, signed(kvm.getSregs().cr2));
-    if (vector === DB && this.vcpu.bytesAt()[0] !== INT1) {
-      deliverException(state, td.software, DB);
-      return undefined;
-    }
-    if (OWN.has(vector)) {
-      deliverException(state, td.software, vector, errorCodeOf(frame).errorCode);
-      return undefined;
-    }
-    return await this.#privileged(frame);
+  async #answer(trapped: Trapped): Promise<GuestEvent | undefined> {
+    const { state, kvm } = this.vcpu;
+    const { vector } = trapped;
+    if (vector === PF) return this.#pageFault(trapped.errorCode ?? 0, signed(kvm.getSregs().cr2));
+    if (vector === BP) state.ip -= 1;
+    const isTrap = vector === DB && this.vcpu.bytesAt()[0] !== INT1;
+    if (isTrap || OWN.has(vector)) return this.#deliver(trapped);
+    return await this.#privileged(trapped);
   }
 
-  #pageFault({ errorCode }: Frame, linear: number): GuestEvent | undefined {
+  /** The guest's own exception, for its handler. */
+  #deliver({ vector, errorCode }: Trapped): undefined {
+    const { state, td } = this.vcpu;
+    this.#sregs = undefined;
+    deliverException(state, td.software, vector, errorCode);
+  }
+
+  #pageFault(errorCode: number, linear: number): GuestEvent | undefined {
     const { state, td } = this.vcpu;
     const access: Access = (errorCode & PF_FETCH) !== 0 ? 'execute' : (errorCode & PF_WRITE) !== 0 ? 'write' : 'read';
     try {
@@ -177,12 +167,13 @@ export class Deprivileged {
         return { kind: 'ept-violation', gpa, gla: BigInt.asUintN(64, BigInt(linear)), access, length: 0 };
       }
       if (access === 'execute') td.discovery.explore(state, linear, 64);
-      const root = this.#tables.root;
+      const { root } = this.#tables;
       const filled = fill(td, state, this.#tables, td.code, linear, access);
-      if (root !== this.#tables.root) this.#changed = true;
+      if (root !== this.#tables.root) this.#sregs = undefined;
       if (filled) return undefined;
     } catch (error) {
       if (error instanceof GuestFault) {
+        this.#sregs = undefined;
         raise(state, td.software, error);
         return undefined;
       }
@@ -193,26 +184,21 @@ export class Deprivileged {
   }
 
   /** An instruction that CPL 3 has no right to, or none at all. */
-  async #privileged(frame: Frame): Promise<GuestEvent | undefined> {
-    const { state, td } = this.vcpu;
-    if (frame.vector === UD) this.#adoptReplacement();
+  async #privileged(trapped: Trapped): Promise<GuestEvent | undefined> {
+    const { state } = this.vcpu;
+    if (trapped.vector === UD) this.#adoptReplacement();
     const bytes = this.vcpu.bytesAt();
     if (TDCALL.every((byte, i) => bytes[i] === byte)) return { kind: 'tdcall', length: TDCALL.length };
     const insn = decodeAt(state, bytes, state.ip);
-    if (typeof insn === 'string') {
-      // Bytes of the next page may be what is missing; a processor would have faulted for them.
-      deliverException(state, td.software, frame.vector, errorCodeOf(frame).errorCode);
-      return undefined;
-    }
+    // More bytes may lie in a page that is not there; then the processor has faulted for that.
+    if (typeof insn === 'string') return this.#deliver(trapped);
     if (insn.name === 'Rdmsr' || insn.name === 'Wrmsr') {
       const index = Number((state.gprs[RCX] as bigint) & 0xffff_ffffn);
       if (KEPT_BY_KVM.has(index)) return await this.#msr(insn.name === 'Rdmsr' ? 'rdmsr' : 'wrmsr');
     }
     if (/^Inv(?:lpg|pcid)$/.test(insn.name) || insn.code.startsWith('Mov_cr')) this.#stale = true;
     const event = this.#step(insn);
-    if (event?.kind !== 'stuck' || isPrivileged(bytes)) return event;
-    deliverException(state, td.software, frame.vector, errorCodeOf(frame).errorCode);
-    return undefined;
+    return event?.kind === 'stuck' && !isPrivileged(bytes) ? this.#deliver(trapped) : event;
   }
 
   /** The guest may have copied code with replaced instructions: this one is known from now on. */
@@ -226,27 +212,27 @@ export class Deprivileged {
   }
 
   #step(insn?: Insn): GuestEvent | undefined {
-    this.#changed = true;
     return stepInSoftware(this.vcpu, insn);
   }
 
   /** KVM itself executes it, at CPL 0 in the engine's memory. */
   async #msr(name: Service): Promise<GuestEvent | undefined> {
-    const { state, td, kvm } = this.vcpu;
-    const { rip, done, rsp } = this.#region.service(name);
-    kvm.setRegs({ ...regsFor(state), rip, rsp, rflags: 2n });
+    const { state, kvm } = this.vcpu;
+    const { rip, done } = this.#region.service(name);
+    kvm.setSregs(supervisorSregs(kvm.getSregs()));
+    kvm.setRegs({ ...regsFor(state), rip, rflags: 2n });
+    this.#given = false;
     const { reason } = await kvm.run();
     if (reason === 'x86-rdmsr' || reason === 'x86-wrmsr') {
       await this.vcpu.complete({ msr: { error: false } });
       return { kind: 'instruction', name, length: 2 };
     }
     const regs = kvm.getRegs();
-    if (regs.rip !== done) {
-      deliverException(state, td.software, 13, 0);
-      return undefined;
+    if (reason !== 'hlt' || regs.rip !== done) return this.#deliver({ vector: GP, errorCode: 0 });
+    if (name === 'rdmsr') {
+      state.gprs[RAX] = regs.rax;
+      state.gprs[RDX] = regs.rdx;
     }
-    if (name === 'rdmsr') state.gprs.set([regs.rax], RAX);
-    if (name === 'rdmsr') state.gprs.set([regs.rdx], RDX);
     state.ip += 2;
     return undefined;
   }
@@ -263,6 +249,3 @@ function isPrivileged(bytes: Uint8Array): boolean {
     decoder.free();
   }
 }
-
-const errorCodeOf = ({ vector, errorCode }: Frame): { errorCode?: number } =>
-  [8, 10, 11, 12, 13, 14, 17, 21].includes(vector) ? { errorCode } : {};

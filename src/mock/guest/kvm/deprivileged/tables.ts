@@ -58,7 +58,7 @@ export class Tables {
   flush(): void {
     if (this.region.free < RESERVE) this.region.recycle();
     const words = new BigUint64Array(512);
-    const { index, entry } = this.region.fixedEntry;
+    const { index, entry } = this.region.codeEntry;
     words[index] = entry;
     this.#root = { gpa: this.region.newTable(words), words, below: new Map() };
   }
