@@ -1,5 +1,6 @@
 import type { KvmSystem } from '../../../kvm/system.js';
 import type { EngineTd, GuestEngine, GuestSpace } from '../engine.js';
+import { isFaithful } from './deprivileged/index.js';
 import { type Abilities, probe } from './probe.js';
 import { KvmTd } from './td.js';
 
@@ -28,11 +29,15 @@ class KvmEngine implements GuestEngine {
       ? 'replaced in code by a port write of its length'
       : 'seen where KVM’s emulator gives it up (KVM_EXIT_INTERNAL_ERROR)';
     const bits = abilities.sharedBits.join(' or ');
-    const slow =
-      abilities.emulates === undefined
-        ? ''
-        : `; this kernel emulates privileged code, about ${abilities.emulates.toFixed(1)} million instructions a second`;
-    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}${slow}`;
+    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}${this.#speed()}`;
+  }
+
+  #speed(): string {
+    const { emulates } = this.abilities;
+    const deprivileged = '64-bit code of CPL 0 runs at CPL 3';
+    if (emulates === undefined) return this.deprivileges ? `; ${deprivileged}` : '';
+    const slow = `this kernel emulates privileged code, about ${emulates.toFixed(1)} million instructions a second`;
+    return this.deprivileges ? `; ${slow}, so ${deprivileged}` : `; ${slow}`;
   }
 
   openTd(space: GuestSpace): EngineTd {
@@ -63,7 +68,8 @@ export async function kvmEngine(open: () => KvmSystem, options: KvmEngineOptions
   try {
     const abilities = await probe(system);
     const patchTdcall = options.patchTdcall ?? abilities.tdcall === 'undefined-opcode';
-    const deprivileges = options.deprivilege ?? abilities.emulates !== undefined;
+    const slow = abilities.emulates !== undefined;
+    const deprivileges = options.deprivilege ?? (slow && (await isFaithful(system, abilities)));
     return new KvmEngine(system, abilities, patchTdcall, deprivileges);
   } catch (error) {
     system.close();

@@ -14,7 +14,7 @@ import {
 import type { EngineVcpu, GuestEvent, ProcessorMode } from '../engine.js';
 import { disassemble } from '../interpreter/decode.js';
 import { codeAddress, codeBits, MAX_INSN } from './code.js';
-import { Deprivileged } from './deprivileged/index.js';
+import { Deprivileged } from './deprivileged/deprivileged.js';
 import { handleExit } from './exits.js';
 import type { KvmTd } from './td.js';
 
