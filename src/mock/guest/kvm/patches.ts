@@ -114,6 +114,12 @@ export class Patches {
     for (const list of this.#byPage.values()) for (const patch of list) if (!byForm.has(patch.form)) yield patch;
   }
 
+  /** Whether what is at `gpa` is replaced for deprivileged code only. */
+  isForDeprivileged(gpa: number): boolean {
+    const list = this.#byPage.get(Math.floor(gpa / PAGE_SIZE));
+    return list?.some((patch) => patch.gpa === gpa && !byForm.has(patch.form)) ?? false;
+  }
+
   /** `bytes` of one page from `gpa` on, without the patches. Where the guest has overwritten one, it is none any more. */
   restore(gpa: number, bytes: Uint8Array): Uint8Array {
     const list = this.#byPage.get(Math.floor(gpa / PAGE_SIZE));

@@ -78,9 +78,10 @@ export class KvmTd implements EngineTd {
       this.memory = new PrivateMemory(this.#slots, space, patches);
       this.software = new SoftwareMemory(this.memory, space);
       this.observer = new Observer(this.software);
-      this.discovery = new Discovery(this.observer, this.software, patches, (gpa, bytes) =>
-        this.memory.write(gpa, bytes),
-      );
+      this.discovery = new Discovery(this.observer, this.software, patches, (gpa, bytes) => {
+        // Not under an emulator: it is put there afterwards.
+        if (this.#emulated === 0 || !patches.isForDeprivileged(gpa)) this.memory.write(gpa, bytes);
+      });
     } catch (error) {
       vm.close();
       throw error;
