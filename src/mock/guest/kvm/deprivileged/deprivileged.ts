@@ -7,7 +7,7 @@
 // SYSCALL is lost. SMSW shows a CR0 without CD, NW and AM, VERR and VERW ask this host's descriptors.
 import { PAGE_SIZE } from '../../../../kvm/constants.js';
 import type { KvmSregs } from '../../../../kvm/index.js';
-import { CR0_PG, CR4_FSGSBASE } from '../../cpu/bits.js';
+import { CR0_PG, CR4_FSGSBASE, IF } from '../../cpu/bits.js';
 import {
   type CpuState,
   deliverException,
@@ -36,6 +36,8 @@ const [DE, DB, BP, BR, UD, NM, GP, PF, MF, AC, XM] = [0, 1, 3, 5, 6, 7, 13, 14, 
 /** Exceptions that are the guest's own whatever the privilege. */
 const OWN = new Set<number>([DE, BR, NM, MF, AC, XM]);
 const INT1 = 0xf1;
+/** By far the most frequent ones. */
+const [CLI, STI] = [0xfa, 0xfb];
 const TDCALL = [0x66, 0x0f, 0x01, 0xcc];
 const RAX = 0;
 const RCX = 1;
@@ -189,6 +191,7 @@ export class Deprivileged {
     if (trapped.vector === UD) this.#adoptReplacement();
     const bytes = this.vcpu.bytesAt();
     if (TDCALL.every((byte, i) => bytes[i] === byte)) return { kind: 'tdcall', length: TDCALL.length };
+    if (bytes[0] === CLI || bytes[0] === STI) return this.#setInterrupts(bytes[0] === STI);
     const insn = decodeAt(state, bytes, state.ip);
     // More bytes may lie in a page that is not there; then the processor has faulted for that.
     if (typeof insn === 'string') return this.#deliver(trapped);
@@ -199,6 +202,13 @@ export class Deprivileged {
     if (/^Inv(?:lpg|pcid)$/.test(insn.name) || insn.code.startsWith('Mov_cr')) this.#stale = true;
     const event = this.#step(insn);
     return event?.kind === 'stuck' && !isPrivileged(bytes) ? this.#deliver(trapped) : event;
+  }
+
+  /** CPL 0 may, whatever IOPL is. */
+  #setInterrupts(enabled: boolean): undefined {
+    const { state } = this.vcpu;
+    state.flags = (enabled ? state.flags | IF : state.flags & ~IF) >>> 0;
+    state.ip += 1;
   }
 
   /** The guest may have copied code with replaced instructions: this one is known from now on. */
