@@ -53,6 +53,11 @@ export function patchedAt(port: number, bytes: Uint8Array): { name: Patched; len
   return found && startsWith(bytes, found.patched) ? { name: found.name, length: found.original.length } : undefined;
 }
 
+/** The replacement by a port write that `bytes` begin with; undefined where they begin otherwise. */
+export function portWriteIn(bytes: Uint8Array): Pick<Form, 'original' | 'patched'> | undefined {
+  return FORMS.find(({ patched }) => startsWith(bytes, patched));
+}
+
 /** The bytes of a patched port write before KVM's RIP, where KVM has gone past it: the write itself, without NOPs. */
 export const writeLength = (port: number): number => (byPort.get(port)?.name === 'tdcall' ? 3 : 2);
 
@@ -90,6 +95,11 @@ export class Patches {
     if (!startsWith(bytes, found.original) || (gpa % PAGE_SIZE) + found.original.length > PAGE_SIZE) return undefined;
     this.adopt(gpa, found);
     return Uint8Array.from(found.patched);
+  }
+
+  /** The replacements of the page at `gpa`. */
+  inPage(gpa: number): readonly Patch[] {
+    return this.#byPage.get(Math.floor(gpa / PAGE_SIZE)) ?? [];
   }
 
   /** Such a replacement is at `gpa`, within its page: the guest has copied it there. */

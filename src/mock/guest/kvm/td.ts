@@ -122,6 +122,15 @@ export class KvmTd implements EngineTd {
     if (emulated && --this.#emulated === 0) this.#exchange('original', 'patched');
   }
 
+  /** The guest is about to write to the page at `gpa`, which was code: it has its own bytes again. */
+  unpatch(gpa: number): void {
+    for (const { gpa: at, form } of this.patches.inPage(gpa)) {
+      const bytes = this.memory.readRaw(at, form.patched.length);
+      if (form.patched.every((byte, i) => bytes[i] === byte)) this.memory.write(at, Uint8Array.from(form.original));
+    }
+    this.patches.forget(gpa, gpa + 1);
+  }
+
   /** Instructions replaced for deprivileged code are none to an emulator: it gets the original ones meanwhile. */
   #exchange(from: 'original' | 'patched', to: 'original' | 'patched'): void {
     for (const { gpa, form } of this.patches.forDeprivileged()) {

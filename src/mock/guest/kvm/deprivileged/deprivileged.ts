@@ -23,6 +23,7 @@ import type { Access, GuestEvent } from '../../engine.js';
 import type { Insn } from '../../interpreter/decode.js';
 import { iced } from '../../interpreter/iced.js';
 import { codeAddress, decodeAt } from '../code.js';
+import { portWriteIn } from '../patches.js';
 import { stepInSoftware } from '../step.js';
 import type { KvmEngineVcpu } from '../vcpu.js';
 import { pagingContext, regsFor, sregsFor, supervisorSregs, takeFlags } from './context.js';
@@ -188,7 +189,7 @@ export class Deprivileged {
   /** An instruction that CPL 3 has no right to, or none at all. */
   async #privileged(trapped: Trapped): Promise<GuestEvent | undefined> {
     const { state } = this.vcpu;
-    if (trapped.vector === UD) this.#adoptReplacement();
+    this.#adoptReplacement(trapped.vector);
     const bytes = this.vcpu.bytesAt();
     if (TDCALL.every((byte, i) => bytes[i] === byte)) return { kind: 'tdcall', length: TDCALL.length };
     if (bytes[0] === CLI || bytes[0] === STI) return this.#setInterrupts(bytes[0] === STI);
@@ -212,13 +213,14 @@ export class Deprivileged {
   }
 
   /** The guest may have copied code with replaced instructions: this one is known from now on. */
-  #adoptReplacement(): void {
+  #adoptReplacement(vector: number): void {
     const { state, td } = this.vcpu;
     const bytes = this.vcpu.bytesAt();
-    const original = replacedBy(bytes);
+    const original = vector === UD ? replacedBy(bytes) : undefined;
+    const form = original ? { original, patched: [...bytes.subarray(0, original.length)] } : portWriteIn(bytes);
     const gpa = td.observer.find(state, codeAddress(state), 'execute');
-    if (original === undefined || gpa === undefined || (gpa % PAGE_SIZE) + original.length > PAGE_SIZE) return;
-    td.patches.adopt(gpa, { original, patched: [...bytes.subarray(0, original.length)] });
+    if (form === undefined || gpa === undefined || (gpa % PAGE_SIZE) + form.original.length > PAGE_SIZE) return;
+    td.patches.adopt(gpa, form);
   }
 
   #step(insn?: Insn): GuestEvent | undefined {

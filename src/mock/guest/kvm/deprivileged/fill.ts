@@ -40,7 +40,10 @@ export function fill(
   if (td.software.isShared(mapping.gpa) || !td.memory.isMapped(mapping.gpa)) return false;
   const page = mapping.gpa - (mapping.gpa % PAGE_SIZE);
   if (access === 'execute') code.executed(page);
-  if (access === 'write' && code.written(page)) td.discovery.forget(linear);
+  if (access === 'write' && code.written(page)) {
+    td.unpatch(page);
+    td.discovery.forget(linear);
+  }
   const words = new BigUint64Array(512);
   const start = Math.floor(linear / WINDOW) * WINDOW;
   const cached = mapping.span >= WINDOW ? ofLargePage(mapping, linear, start, state) : ofTable(mapping, td, state);
