@@ -1,7 +1,8 @@
 #include "server.hpp"
 
-#include <errno.h>
 #include <sys/socket.h>
+
+#include <cerrno>
 
 #include "wire.hpp"
 
