@@ -14,10 +14,12 @@ const MSR = {
   MISC_FEATURES_ENABLES: 0x140,
   MCG_CAP: 0x179,
   MCG_STATUS: 0x17a,
+  MCG_CTL: 0x17b,
   MISC_ENABLE: 0x1a0,
   POWER_CTL: 0x1fc,
   PAT: 0x277,
   MTRR_DEF_TYPE: 0x2ff,
+  MCG_EXT_CTL: 0x4d0,
   TSC_DEADLINE: 0x6e0,
   KVM_POLL_CONTROL: 0x4b56_4d05,
   EFER: 0xc000_0080,
@@ -26,10 +28,13 @@ const MSR = {
 /** tdx_has_emulated_msr(): registers of the x2APIC that the processor virtualises, so KVM does not have them. */
 const VIRTUALISED_X2APIC: ReadonlySet<number> = new Set([0x08, 0x0a, 0x0b, 0x10, 0x18, 0x20]);
 
+/** Who asks (msr_data.host_initiated): the TD, or user space with KVM_GET_MSRS and KVM_SET_MSRS. */
+export type Asker = 'guest' | 'host';
+
 /** One MSR: how it reads, and whether it takes a value. */
 interface Msr {
-  read(run: TdRun): bigint | undefined;
-  write(run: TdRun, data: bigint): boolean;
+  read(run: TdRun, asker: Asker): bigint | undefined;
+  write(run: TdRun, data: bigint, asker: Asker): boolean;
 }
 
 const readOnly = (read: Msr['read']): Msr => ({ read, write: () => false });
@@ -44,6 +49,25 @@ const kept = (index: number, reset = 0n, accepts: (data: bigint, run: TdRun) => 
     return true;
   },
 });
+
+/** As `msr`, and user space has a value of its own there that `accepts` decides on. */
+const hostSets = (index: number, msr: Msr, accepts: (data: bigint) => boolean = () => true): Msr => ({
+  read: (run, asker) => run.msrs.kept.get(index) ?? msr.read(run, asker),
+  write: (run, data, asker) => {
+    if (asker === 'guest') return msr.write(run, data, asker);
+    if (accepts(data)) run.msrs.kept.set(index, data);
+    return accepts(data);
+  },
+});
+
+/** An MSR of user space's that the guest has not. */
+const hostOnly = (index: number, accepts: (data: bigint) => boolean): Msr => {
+  const msr = kept(index, 0n, accepts);
+  return {
+    read: (run, asker) => (asker === 'host' ? msr.read(run, asker) : undefined),
+    write: (run, data, asker) => asker === 'host' && msr.write(run, data, asker),
+  };
+};
 
 const bytesOf = (data: bigint): number[] =>
   Array.from({ length: 8 }, (_, i) => Number((data >> BigInt(8 * i)) & 0xffn));
@@ -67,20 +91,24 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
     readOnly(({ vcpu: { vcpu } }) => APIC_BASE_X2APIC | (vcpu.id === vcpu.vm.bspVcpuId ? APIC_BASE_BSP : 0n)),
   ],
   [MSR.FEAT_CTL, constant(1n)],
-  [MSR.UCODE_REV, { read: () => 0n, write: () => true }],
-  [MSR.PLATFORM_INFO, constant(1n << 31n)],
+  [MSR.UCODE_REV, hostSets(MSR.UCODE_REV, { read: () => 0n, write: () => true })],
+  [MSR.PLATFORM_INFO, hostSets(MSR.PLATFORM_INFO, constant(1n << 31n))],
   [MSR.MTRRCAP, constant(0x508n)],
   [MSR.MISC_FEATURES_ENABLES, kept(MSR.MISC_FEATURES_ENABLES, 0n, (data) => data <= 1n)],
   [MSR.MCG_CAP, constant(BigInt(MC_BANKS))],
   [MSR.MCG_STATUS, kept(MSR.MCG_STATUS)],
+  // MCG_CAP has neither MCG_CTL_P, MCG_LMCE_P nor MCG_CMCI_P.
+  [MSR.MCG_CTL, hostOnly(MSR.MCG_CTL, (data) => data === 0n)],
+  [MSR.MCG_EXT_CTL, hostOnly(MSR.MCG_EXT_CTL, (data) => data <= 1n)],
   [
     MSR.MISC_ENABLE,
     {
       read: miscEnable.read,
-      write: (run, data) => {
-        const old = miscEnable.read(run)!;
+      write: (run, data, asker) => {
+        if (asker === 'host') return miscEnable.write(run, data, asker);
+        const old = miscEnable.read(run, asker)!;
         if (((old ^ data) & MISC_ENABLE_PMU) !== 0n) return false;
-        return miscEnable.write(run, (data & ~MISC_ENABLE_EMON) | (old & MISC_ENABLE_EMON));
+        return miscEnable.write(run, (data & ~MISC_ENABLE_EMON) | (old & MISC_ENABLE_EMON), asker);
       },
     },
   ],
@@ -103,7 +131,8 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
     (index) => [index, kept(index, 0n, (data) => bytesOf(data).every(isMemoryType))] as const,
   ),
   ...Array.from({ length: 16 }, (_, i) => [0x200 + i, kept(0x200 + i, 0n, variableMtrr(i))] as const),
-  ...Array.from({ length: 4 * MC_BANKS }, (_, i) => [0x400 + i, kept(0x400 + i, 0n, machineCheckBank(i))] as const),
+  ...Array.from({ length: 4 * MC_BANKS }, (_, i) => [0x400 + i, machineCheckBank(i)] as const),
+  ...Array.from({ length: MC_BANKS }, (_, i) => [0x280 + i, hostOnly(0x280 + i, (data) => data === 0n)] as const),
 ]);
 
 /** kvm_mtrr_valid() of IA32_MTRR_PHYSBASEn (even) and IA32_MTRR_PHYSMASKn. */
@@ -115,14 +144,16 @@ function variableMtrr(i: number): (data: bigint, run: TdRun) => boolean {
   };
 }
 
-/** set_msr_mce(): MCi_CTL is all ones or zero, MCi_STATUS can be cleared. */
-function machineCheckBank(i: number): (data: bigint) => boolean {
-  if (i % 4 === 0) return (data) => data === 0n || (data | 0x401n) === U64;
-  return (data) => i % 4 !== 1 || data === 0n;
+/** set_msr_mce(): MCi_CTL is all ones or zero, MCi_STATUS can be cleared; user space sets it as it likes. */
+function machineCheckBank(i: number): Msr {
+  const index = 0x400 + i;
+  if (i % 4 === 0) return kept(index, 0n, (data) => data === 0n || (data | 0x401n) === U64);
+  const cleared = kept(index, 0n, (data) => i % 4 !== 1 || data === 0n);
+  return hostSets(index, cleared);
 }
 
 /**
- * MSRs that a TD reads and writes with TDG.VP.VMCALL (tdx_get_msr, tdx_set_msr, kvm_get_msr_common, kvm_set_msr_common),
+ * MSRs that a TD reads and writes with TDG.VP.VMCALL, and user space with KVM_GET_MSRS and KVM_SET_MSRS (tdx_get_msr, tdx_set_msr, kvm_get_msr_common, kvm_set_msr_common),
  * with KVM's defaults: no local machine check, no CMCI, quirks as they are. ARCH_CAPABILITIES, which a TD has natively, is
  * not among them.
  */
@@ -132,16 +163,16 @@ export class Msrs {
   constructor(private readonly run: TdRun) {}
 
   /** Undefined where KVM refuses. */
-  read(index: number): bigint | undefined {
+  read(index: number, asker: Asker): bigint | undefined {
     const x2apic = x2apicRegister(index);
-    return x2apic === undefined ? TABLE.get(index)?.read(this.run) : this.run.apic.read(x2apic);
+    return x2apic === undefined ? TABLE.get(index)?.read(this.run, asker) : this.run.apic.read(x2apic);
   }
 
   /** False where KVM refuses. */
-  write(index: number, data: bigint): boolean {
+  write(index: number, data: bigint, asker: Asker): boolean {
     const x2apic = x2apicRegister(index);
     return x2apic === undefined
-      ? (TABLE.get(index)?.write(this.run, data) ?? false)
+      ? (TABLE.get(index)?.write(this.run, data, asker) ?? false)
       : this.run.apic.write(x2apic, data);
   }
 }
