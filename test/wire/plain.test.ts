@@ -147,6 +147,25 @@ describe("what KVM has of a TD's vCPU all the same", () => {
     ]);
   });
 
+  it('machine-check MSRs as KVM_X86_SETUP_MCE allows them', async () => {
+    const [MCG_CAP, MCG_CTL, MCG_EXT_CTL, FEAT_CTL, MC9_CTL, MC10_CTL] = [0x179, 0x17b, 0x4d0, 0x3a, 0x424, 0x428];
+    const read = async (index: number): Promise<bigint | undefined> => {
+      const { result, bytes } = await thread.struct(td.vcpu, iowr(0x88, 8), msrs([index, 0n]));
+      return result === 1 ? state.kvmMsrEntry.decode(bytes.subarray(8)).data : undefined;
+    };
+    // Ten banks, MCG_CTL, recovery by software, and local machine checks, as QEMU asks for.
+    const cap = Buffer.alloc(8);
+    cap.writeBigUInt64LE(0x900_010an);
+    expect(await struct(td.vcpu, iow(0x9c, 8), cap)).toBe(0);
+    expect(await read(MCG_CAP)).toBe(0x900_010an);
+    expect(await read(MCG_CTL)).toBe((1n << 64n) - 1n);
+    expect(await read(MC9_CTL)).toBe((1n << 64n) - 1n);
+    expect(await read(MC10_CTL)).toBe(undefined);
+    // Locked, local machine checks enabled.
+    expect(await read(FEAT_CTL)).toBe(0x10_0001n);
+    expect(await struct(td.vcpu, iow(0x89, 8), msrs([MCG_EXT_CTL, 1n], [MCG_CTL, 0n], [MCG_CTL, 1n]))).toBe(2);
+  });
+
   it.each([
     ['KVM_NMI', io(0x9a), 0],
     ['KVM_SMI, for there is no SMM', io(0xb7), -ENOTTY],

@@ -1,8 +1,8 @@
 import { maxPhyAddr } from '../cpuid2.js';
+import { MachineCheck } from './machine-check.js';
 import type { TdRun } from './td-run.js';
 
 const APIC_BASE_MSR = 0x800;
-const U64 = (1n << 64n) - 1n;
 
 /** MSR addresses (SDM volume 4; KVM's own in asm/kvm_para.h). */
 const MSR = {
@@ -12,14 +12,10 @@ const MSR = {
   PLATFORM_INFO: 0xce,
   MTRRCAP: 0xfe,
   MISC_FEATURES_ENABLES: 0x140,
-  MCG_CAP: 0x179,
-  MCG_STATUS: 0x17a,
-  MCG_CTL: 0x17b,
   MISC_ENABLE: 0x1a0,
   POWER_CTL: 0x1fc,
   PAT: 0x277,
   MTRR_DEF_TYPE: 0x2ff,
-  MCG_EXT_CTL: 0x4d0,
   TSC_DEADLINE: 0x6e0,
   KVM_POLL_CONTROL: 0x4b56_4d05,
   EFER: 0xc000_0080,
@@ -60,15 +56,6 @@ const hostSets = (index: number, msr: Msr, accepts: (data: bigint) => boolean = 
   },
 });
 
-/** An MSR of user space's that the guest has not. */
-const hostOnly = (index: number, accepts: (data: bigint) => boolean): Msr => {
-  const msr = kept(index, 0n, accepts);
-  return {
-    read: (run, asker) => (asker === 'host' ? msr.read(run, asker) : undefined),
-    write: (run, data, asker) => asker === 'host' && msr.write(run, data, asker),
-  };
-};
-
 const bytesOf = (data: bigint): number[] =>
   Array.from({ length: 8 }, (_, i) => Number((data >> BigInt(8 * i)) & 0xffn));
 /** UC, WC, WT, WP, WB; a page attribute may be UC- too. */
@@ -79,9 +66,10 @@ const lowByte = (data: bigint): number => Number(data & 0xffn);
 const MISC_ENABLE_EMON = 1n << 7n;
 /** BTS and PEBS unavailable. */
 const MISC_ENABLE_PMU = 3n << 11n;
+const FEAT_CTL_LOCKED = 1n;
+const FEAT_CTL_LMCE = 1n << 20n;
 const APIC_BASE_X2APIC = 0xfee0_0c00n;
 const APIC_BASE_BSP = 0x100n;
-const MC_BANKS = 32;
 
 const miscEnable = kept(MSR.MISC_ENABLE, MISC_ENABLE_PMU);
 
@@ -90,16 +78,11 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
     MSR.APICBASE,
     readOnly(({ vcpu: { vcpu } }) => APIC_BASE_X2APIC | (vcpu.id === vcpu.vm.bspVcpuId ? APIC_BASE_BSP : 0n)),
   ],
-  [MSR.FEAT_CTL, constant(1n)],
+  [MSR.FEAT_CTL, readOnly(({ msrs }) => FEAT_CTL_LOCKED | (msrs.machineCheck.hasLocal ? FEAT_CTL_LMCE : 0n))],
   [MSR.UCODE_REV, hostSets(MSR.UCODE_REV, { read: () => 0n, write: () => true })],
   [MSR.PLATFORM_INFO, hostSets(MSR.PLATFORM_INFO, constant(1n << 31n))],
   [MSR.MTRRCAP, constant(0x508n)],
   [MSR.MISC_FEATURES_ENABLES, kept(MSR.MISC_FEATURES_ENABLES, 0n, (data) => data <= 1n)],
-  [MSR.MCG_CAP, constant(BigInt(MC_BANKS))],
-  [MSR.MCG_STATUS, kept(MSR.MCG_STATUS)],
-  // MCG_CAP has neither MCG_CTL_P, MCG_LMCE_P nor MCG_CMCI_P.
-  [MSR.MCG_CTL, hostOnly(MSR.MCG_CTL, (data) => data === 0n)],
-  [MSR.MCG_EXT_CTL, hostOnly(MSR.MCG_EXT_CTL, (data) => data <= 1n)],
   [
     MSR.MISC_ENABLE,
     {
@@ -131,8 +114,6 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
     (index) => [index, kept(index, 0n, (data) => bytesOf(data).every(isMemoryType))] as const,
   ),
   ...Array.from({ length: 16 }, (_, i) => [0x200 + i, kept(0x200 + i, 0n, variableMtrr(i))] as const),
-  ...Array.from({ length: 4 * MC_BANKS }, (_, i) => [0x400 + i, machineCheckBank(i)] as const),
-  ...Array.from({ length: MC_BANKS }, (_, i) => [0x280 + i, hostOnly(0x280 + i, (data) => data === 0n)] as const),
 ]);
 
 /** kvm_mtrr_valid() of IA32_MTRR_PHYSBASEn (even) and IA32_MTRR_PHYSMASKn. */
@@ -144,14 +125,6 @@ function variableMtrr(i: number): (data: bigint, run: TdRun) => boolean {
   };
 }
 
-/** set_msr_mce(): MCi_CTL is all ones or zero, MCi_STATUS can be cleared; user space sets it as it likes. */
-function machineCheckBank(i: number): Msr {
-  const index = 0x400 + i;
-  if (i % 4 === 0) return kept(index, 0n, (data) => data === 0n || (data | 0x401n) === U64);
-  const cleared = kept(index, 0n, (data) => i % 4 !== 1 || data === 0n);
-  return hostSets(index, cleared);
-}
-
 /**
  * MSRs that a TD reads and writes with TDG.VP.VMCALL, and user space with KVM_GET_MSRS and KVM_SET_MSRS (tdx_get_msr, tdx_set_msr, kvm_get_msr_common, kvm_set_msr_common),
  * with KVM's defaults: no local machine check, no CMCI, quirks as they are. ARCH_CAPABILITIES, which a TD has natively, is
@@ -159,17 +132,20 @@ function machineCheckBank(i: number): Msr {
  */
 export class Msrs {
   readonly kept = new Map<number, bigint>();
+  readonly machineCheck = new MachineCheck();
 
   constructor(private readonly run: TdRun) {}
 
   /** Undefined where KVM refuses. */
   read(index: number, asker: Asker): bigint | undefined {
+    if (this.machineCheck.has(index)) return this.machineCheck.read(index, asker === 'host');
     const x2apic = x2apicRegister(index);
     return x2apic === undefined ? TABLE.get(index)?.read(this.run, asker) : this.run.apic.read(x2apic);
   }
 
   /** False where KVM refuses. */
   write(index: number, data: bigint, asker: Asker): boolean {
+    if (this.machineCheck.has(index)) return this.machineCheck.write(index, data, asker === 'host');
     const x2apic = x2apicRegister(index);
     return x2apic === undefined
       ? (TABLE.get(index)?.write(this.run, data, asker) ?? false)
