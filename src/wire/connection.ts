@@ -97,6 +97,7 @@ export class Connection {
   async #serve(message: CallMessage, hello: Hello, task: ProcessTask): Promise<void> {
     const { objects } = this.server;
     this.#dropOffered();
+    task.beginRequest();
     const controller = new AbortController();
     this.#call = controller;
     const memory = new PieceMemory(message.pieces);

@@ -1,54 +1,59 @@
 import { readFileSync } from 'node:fs';
 
+/** A part of a process's address space, bytes. */
 interface Mapping {
-  start: bigint;
-  end: bigint;
-  /** Of /proc/PID/maps: r, w, x or -, then p or s. */
-  permissions: string;
+  start: number;
+  end: number;
+  readable: boolean;
+  writable: boolean;
 }
 
-const LINE = /^([0-9a-f]+)-([0-9a-f]+) (\S{4})/gm;
+/** `/proc/PID/maps`, in the order of addresses. */
+export const parseMappings = (text: string): Mapping[] =>
+  [...text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) (\S)(\S)/gm)].map(([, start, end, read, write]) => ({
+    start: Number.parseInt(start!, 16),
+    end: Number.parseInt(end!, 16),
+    readable: read === 'r',
+    writable: write === 'w',
+  }));
 
 /**
- * What a program may do with its memory: /proc/PID/mem does not ask (a debugger may read what the program may not), but
- * the kernel's get_user_pages() and copy_from_user() do.
+ * What a process may do with its memory: /proc/PID/mem asks nobody, the kernel does when it copies. What is found is
+ * believed until `forget`; what is not is looked for again, since programs map memory as they go.
  */
 export class Mappings {
-  #list: Mapping[] | undefined;
+  #known: Mapping[] | undefined;
 
   constructor(private readonly path: string) {}
 
-  /** Whether the program itself could read or write all of a range. */
-  allow(access: 'r' | 'w', address: bigint, length: number): boolean {
-    const end = address + BigInt(length);
-    for (let at = address; at < end; ) {
-      const mapping = this.#current().find((each) => each.start <= at && at < each.end);
-      if (!mapping?.permissions.includes(access)) return false;
+  forget(): void {
+    this.#known = undefined;
+  }
+
+  /** Whether all of a range may be read, or written. */
+  allow(start: number, length: number, access: 'readable' | 'writable'): boolean {
+    if (this.#known && this.#covers(start, start + length, access)) return true;
+    try {
+      this.#known = parseMappings(readFileSync(this.path, 'latin1'));
+    } catch {
+      return false;
+    }
+    return this.#covers(start, start + length, access);
+  }
+
+  #covers(start: number, end: number, access: 'readable' | 'writable'): boolean {
+    const mappings = this.#known!;
+    let [low, high] = [0, mappings.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (mappings[middle]!.end <= start) low = middle + 1;
+      else high = middle;
+    }
+    for (let at = start, i = low; at < end; i++) {
+      const mapping = mappings[i];
+      if (!mapping || mapping.start > at || !mapping[access]) return false;
       at = mapping.end;
     }
     return true;
-  }
-
-  /** As they are in this turn: a request touches many pages, and a program that waits for it changes nothing. */
-  #current(): Mapping[] {
-    if (!this.#list) {
-      this.#list = this.#read();
-      setImmediate(() => {
-        this.#list = undefined;
-      });
-    }
-    return this.#list;
-  }
-
-  #read(): Mapping[] {
-    try {
-      return [...readFileSync(this.path, 'latin1').matchAll(LINE)].map(([, start, end, permissions]) => ({
-        start: BigInt(`0x${start}`),
-        end: BigInt(`0x${end}`),
-        permissions: permissions!,
-      }));
-    } catch {
-      return [];
-    }
   }
 }

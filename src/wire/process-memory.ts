@@ -14,8 +14,8 @@ type Transfer = (file: number, data: Uint8Array, offset: number, length: number,
  */
 export class ProcessTask implements Task {
   #file: number | undefined;
-  #closed = false;
   readonly #mappings: Mappings;
+  #closed = false;
 
   constructor(
     readonly pid: number,
@@ -56,16 +56,17 @@ export class ProcessTask implements Task {
   /** copy_from_user(): undefined unless all of it is mapped. */
   readUser(address: bigint, length: number): Uint8Array | undefined {
     const data = new Uint8Array(length);
-    return this.#mappings.allow('r', address, length) && this.#transfer(address, data, readSync) ? data : undefined;
+    return this.#transfer(address, data, 'readable', readSync) ? data : undefined;
   }
 
   /** copy_to_user(): false unless all of it is mapped for writing. */
   writeUser(address: bigint, data: Uint8Array): boolean {
-    return this.#mappings.allow('w', address, data.length) && this.#transfer(address, data, writeSync);
+    return this.#transfer(address, data, 'writable', writeSync);
   }
 
-  #transfer(address: bigint, data: Uint8Array, by: Transfer): boolean {
+  #transfer(address: bigint, data: Uint8Array, access: 'readable' | 'writable', by: Transfer): boolean {
     if (this.#file === undefined || address < 0n || address + BigInt(data.length) > 1n << 47n) return false;
+    if (!this.#mappings.allow(Number(address), data.length, access)) return false;
     try {
       for (let at = 0; at < data.length; ) {
         const done = by(this.#file, data, at, data.length - at, Number(address) + at);
@@ -80,6 +81,11 @@ export class ProcessTask implements Task {
 
   page(address: bigint): Uint8Array | undefined {
     return this.readUser(address, PAGE);
+  }
+
+  /** A new request: since the last one the program may have changed what it may do with its memory. */
+  beginRequest(): void {
+    this.#mappings.forget();
   }
 
   /** Which eventfd a descriptor is: its number in the kernel; 'foreign' for another file, undefined where none is open. */
