@@ -13,7 +13,7 @@ function licences() {
   const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   return Object.keys(dependencies).map((name) => {
     const folder = join(root, 'node_modules', name);
-    const file = ['LICENSE', 'LICENSE.md'].find((candidate) => readable(join(folder, candidate)));
+    const file = ['LICENSE', 'LICENSE.md', 'LICENSE.txt'].find((candidate) => readable(join(folder, candidate)));
     if (!file) throw new Error(`${name} has no licence file to pass on`);
     return `== ${name} ==\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`;
   });

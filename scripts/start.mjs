@@ -1,4 +1,4 @@
-// npm start: what answers here and why, what it can do in short, and a TD built, measured and finalised.
+// npm start: what answers here and why, what it can do in short, and a TD built, measured and run.
 import { bundledImage, gatherHostFacts, measureTd, openKvm, TrustDomain } from '../dist/index.js';
 
 const system = openKvm();
@@ -23,9 +23,17 @@ console.log(
   td.mrtd === predicted ? 'which is what was computed offline.' : `but offline it was computed as ${predicted}!`,
 );
 if (td.mrtd !== predicted) process.exitCode = 1;
-td.close();
-system.close();
 
 console.log(
   `\nNext: node bin/tdxctl.js --help${system.backend === 'mock' ? ', and why this machine runs the model: node bin/tdxctl.js host' : ''}`,
 );
+console.log('\nThe TD runs, and says:');
+const running = td.run({ timeout: 60_000 });
+for await (const bytes of td.console) process.stdout.write(bytes);
+const outcome = await running;
+if (outcome.how !== 'exit-port' || outcome.exitCode !== 0 || !outcome.mrtd?.matches) {
+  console.log(`${outcome.message}\n${outcome.advice ?? ''}`);
+  process.exitCode = 1;
+}
+td.close();
+system.close();

@@ -17,9 +17,11 @@ export * from './learn/index.js';
 export * from './measure/index.js';
 export {
   type CpuidEntryDocument,
+  type EngineKind,
   type Fault,
   FaultError,
   type Faults,
+  type GuestTrace,
   listProfiles,
   loadProfile,
   MockHost,

@@ -65,15 +65,7 @@ AT(kvm_sregs, efer, 264);
 AT(kvm_sregs, apic_base, 272);
 AT(kvm_sregs, interrupt_bitmap, 280);
 
-SIZE(kvm_fpu, 416);
-AT(kvm_fpu, fcw, 128);
-AT(kvm_fpu, fsw, 130);
-AT(kvm_fpu, ftwx, 132);
-AT(kvm_fpu, last_opcode, 134);
-AT(kvm_fpu, last_ip, 136);
-AT(kvm_fpu, last_dp, 144);
-AT(kvm_fpu, xmm, 152);
-AT(kvm_fpu, mxcsr, 408);
+SIZE(kvm_xsave, 4096);
 
 SIZE(kvm_xcr, 16);
 AT(kvm_xcr, value, 8);

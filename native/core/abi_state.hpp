@@ -7,18 +7,9 @@
 
 namespace kvmtdx::abi {
 
-struct kvm_fpu {
-  uint8_t fpr[8][16];
-  uint16_t fcw;
-  uint16_t fsw;
-  uint8_t ftwx;
-  uint8_t pad1;
-  uint16_t last_opcode;
-  uint64_t last_ip;
-  uint64_t last_dp;
-  uint8_t xmm[16][16];
-  uint32_t mxcsr;
-  uint32_t pad2;
+/** The standard form of XSAVE: the FXSAVE image, at 512 XSTATE_BV, then the components. */
+struct kvm_xsave {
+  uint32_t region[1024];
 };
 
 inline constexpr uint32_t kMaxXcrs = 16;
@@ -89,10 +80,10 @@ struct kvm_msr_filter {
   kvm_msr_filter_range ranges[kMaxMsrFilterRanges];
 };
 
-inline constexpr unsigned long kGetFpu = Ior<kvm_fpu>(0x8c);
-inline constexpr unsigned long kSetFpu = Iow<kvm_fpu>(0x8d);
 inline constexpr unsigned long kGetVcpuEvents = Ior<kvm_vcpu_events>(0x9f);
 inline constexpr unsigned long kSetVcpuEvents = Iow<kvm_vcpu_events>(0xa0);
+inline constexpr unsigned long kGetXsave = Ior<kvm_xsave>(0xa4);
+inline constexpr unsigned long kSetXsave = Iow<kvm_xsave>(0xa5);
 inline constexpr unsigned long kGetXcrs = Ior<kvm_xcrs>(0xa6);
 inline constexpr unsigned long kSetXcrs = Iow<kvm_xcrs>(0xa7);
 inline constexpr unsigned long kX86SetMsrFilter = Iow<kvm_msr_filter>(0xc6);

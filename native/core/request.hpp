@@ -50,8 +50,8 @@ inline constexpr Request kGetRegs{abi::kGetRegs, "KVM_GET_REGS", OnEintr::kRetry
 inline constexpr Request kSetRegs{abi::kSetRegs, "KVM_SET_REGS", OnEintr::kRetry};
 inline constexpr Request kGetSregs{abi::kGetSregs, "KVM_GET_SREGS", OnEintr::kRetry};
 inline constexpr Request kSetSregs{abi::kSetSregs, "KVM_SET_SREGS", OnEintr::kRetry};
-inline constexpr Request kGetFpu{abi::kGetFpu, "KVM_GET_FPU", OnEintr::kRetry};
-inline constexpr Request kSetFpu{abi::kSetFpu, "KVM_SET_FPU", OnEintr::kRetry};
+inline constexpr Request kGetXsave{abi::kGetXsave, "KVM_GET_XSAVE", OnEintr::kRetry};
+inline constexpr Request kSetXsave{abi::kSetXsave, "KVM_SET_XSAVE", OnEintr::kRetry};
 inline constexpr Request kGetXcrs{abi::kGetXcrs, "KVM_GET_XCRS", OnEintr::kRetry};
 inline constexpr Request kSetXcrs{abi::kSetXcrs, "KVM_SET_XCRS", OnEintr::kRetry};
 inline constexpr Request kGetVcpuEvents{abi::kGetVcpuEvents, "KVM_GET_VCPU_EVENTS", OnEintr::kRetry};

@@ -60,8 +60,8 @@ abi::kvm_regs Vcpu::GetRegs() const { return Get<abi::kvm_regs>(request::kGetReg
 void Vcpu::SetRegs(const abi::kvm_regs& regs) { Set(request::kSetRegs, regs); }
 abi::kvm_sregs Vcpu::GetSregs() const { return Get<abi::kvm_sregs>(request::kGetSregs); }
 void Vcpu::SetSregs(const abi::kvm_sregs& sregs) { Set(request::kSetSregs, sregs); }
-abi::kvm_fpu Vcpu::GetFpu() const { return Get<abi::kvm_fpu>(request::kGetFpu); }
-void Vcpu::SetFpu(const abi::kvm_fpu& fpu) { Set(request::kSetFpu, fpu); }
+abi::kvm_xsave Vcpu::GetXsave() const { return Get<abi::kvm_xsave>(request::kGetXsave); }
+void Vcpu::SetXsave(const abi::kvm_xsave& xsave) { Set(request::kSetXsave, xsave); }
 abi::kvm_xcrs Vcpu::GetXcrs() const { return Get<abi::kvm_xcrs>(request::kGetXcrs); }
 void Vcpu::SetXcrs(const abi::kvm_xcrs& xcrs) { Set(request::kSetXcrs, xcrs); }
 abi::kvm_vcpu_events Vcpu::GetVcpuEvents() const { return Get<abi::kvm_vcpu_events>(request::kGetVcpuEvents); }

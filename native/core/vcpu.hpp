@@ -41,8 +41,8 @@ class Vcpu {
   void SetRegs(const abi::kvm_regs& regs);
   abi::kvm_sregs GetSregs() const;
   void SetSregs(const abi::kvm_sregs& sregs);
-  abi::kvm_fpu GetFpu() const;
-  void SetFpu(const abi::kvm_fpu& fpu);
+  abi::kvm_xsave GetXsave() const;
+  void SetXsave(const abi::kvm_xsave& xsave);
   abi::kvm_xcrs GetXcrs() const;
   void SetXcrs(const abi::kvm_xcrs& xcrs);
   abi::kvm_vcpu_events GetVcpuEvents() const;

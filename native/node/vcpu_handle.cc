@@ -54,8 +54,8 @@ VcpuHandle::Properties VcpuHandle::Methods() {
       Method<&VcpuHandle::SetRegs>("setRegs"),
       Method<&VcpuHandle::GetSregs>("getSregs"),
       Method<&VcpuHandle::SetSregs>("setSregs"),
-      Method<&VcpuHandle::GetFpu>("getFpu"),
-      Method<&VcpuHandle::SetFpu>("setFpu"),
+      Method<&VcpuHandle::GetXsave>("getXsave"),
+      Method<&VcpuHandle::SetXsave>("setXsave"),
       Method<&VcpuHandle::GetXcrs>("getXcrs"),
       Method<&VcpuHandle::SetXcrs>("setXcrs"),
       Method<&VcpuHandle::GetVcpuEvents>("getVcpuEvents"),
@@ -111,13 +111,13 @@ Napi::Value VcpuHandle::SetSregs(const Arguments& arguments) {
   return arguments.env().Undefined();
 }
 
-/** The bytes of struct kvm_fpu. */
-Napi::Value VcpuHandle::GetFpu(const Arguments& arguments) {
-  return FromStruct(arguments.env(), core().GetFpu());
+/** The bytes of struct kvm_xsave. */
+Napi::Value VcpuHandle::GetXsave(const Arguments& arguments) {
+  return FromStruct(arguments.env(), core().GetXsave());
 }
 
-Napi::Value VcpuHandle::SetFpu(const Arguments& arguments) {
-  core().SetFpu(ToStruct<abi::kvm_fpu>(arguments, 0, "fpu"));
+Napi::Value VcpuHandle::SetXsave(const Arguments& arguments) {
+  core().SetXsave(ToStruct<abi::kvm_xsave>(arguments, 0, "xsave"));
   return arguments.env().Undefined();
 }
 

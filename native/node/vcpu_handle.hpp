@@ -26,8 +26,8 @@ class VcpuHandle : public Handle<VcpuHandle, Vcpu> {
   Napi::Value SetRegs(const Arguments& arguments);
   Napi::Value GetSregs(const Arguments& arguments);
   Napi::Value SetSregs(const Arguments& arguments);
-  Napi::Value GetFpu(const Arguments& arguments);
-  Napi::Value SetFpu(const Arguments& arguments);
+  Napi::Value GetXsave(const Arguments& arguments);
+  Napi::Value SetXsave(const Arguments& arguments);
   Napi::Value GetXcrs(const Arguments& arguments);
   Napi::Value SetXcrs(const Arguments& arguments);
   Napi::Value GetVcpuEvents(const Arguments& arguments);

@@ -118,10 +118,10 @@ TEST("Every exit is decoded") {
   }
 
   machine.OnRun([](abi::kvm_run& run) {
-    run.exit_reason = 29;
+    run.exit_reason = 35;
     return Ok();
   });
-  CHECK(machine.Exit<UnknownExit>().exit_reason == 29);
+  CHECK(machine.Exit<UnknownExit>().exit_reason == 35);
 }
 
 TEST("EFAULT and EHWPOISON with KVM_EXIT_MEMORY_FAULT are exits, without it they are errors") {
@@ -150,6 +150,51 @@ TEST("EAGAIN, a vCPU that has got its start-up IPI, runs on") {
   });
   machine.Exit<HltExit>();
   CHECK(tries == 6);
+}
+
+TEST("An access to an MSR is an exit; its reply is a value or a #GP, without one it is a #GP") {
+  Machine machine;
+  const auto access = [](uint32_t exit_reason) {
+    return [exit_reason](abi::kvm_run& run) {
+      run.exit_reason = exit_reason;
+      run.msr = {0, {}, 4, 0x1b, 0xabcd};
+      return Ok();
+    };
+  };
+  machine.OnRun(access(abi::kExitX86Wrmsr));
+  const auto write = machine.Exit<MsrExit>();
+  CHECK(write.write && write.reason == 4 && write.index == 0x1b && write.data == 0xabcd);
+  CHECK(machine.kernel->run->msr.error == 1);
+
+  machine.OnRun(access(abi::kExitX86Rdmsr));
+  Reply reply;
+  reply.msr = {.error = false, .data = 0x1234};
+  const auto read = machine.Exit<MsrExit>(reply);
+  CHECK(!read.write && read.data == 0);
+  machine.OnRun([](abi::kvm_run& run) {
+    CHECK(run.msr.error == 0 && run.msr.data == 0x1234);
+    run.exit_reason = abi::kExitHlt;
+    return Ok();
+  });
+  machine.Exit<HltExit>(reply);
+  CHECK(THROWN(ArgumentError, machine.vcpu->Run(reply, {})).kind == ArgumentError::Kind::kType);
+}
+
+TEST("A run that is not to enter the guest has immediate_exit set, the one after it has not") {
+  Machine machine;
+  machine.OnRun([](abi::kvm_run& run) {
+    CHECK(run.immediate_exit == 1);
+    return Fail(EINTR);
+  });
+  machine.vcpu->Run({}, {}, Enter::kNot);
+  const auto finished = machine.Finish();
+  CHECK(finished->exit && std::holds_alternative<IntrExit>(*finished->exit));
+  machine.OnRun([](abi::kvm_run& run) {
+    CHECK(run.immediate_exit == 0);
+    run.exit_reason = abi::kExitHlt;
+    return Ok();
+  });
+  machine.Exit<HltExit>();
 }
 
 TEST("A foreign signal is an exit of its own") {

@@ -93,6 +93,57 @@ TEST("A guest_memfd serves its own VM only") {
   CHECK(kernel->Count(abi::kSetUserMemoryRegion2) == 0);
 }
 
+TEST("An MSR filter is handed over with its bitmaps, whose lengths are checked first") {
+  WithKernel kernel;
+  const auto vm = System::Open("/dev/kvm")->CreateVm(0);
+  kernel->On(abi::kX86SetMsrFilter, [](int, uint64_t argument) {
+    const auto& filter = At<abi::kvm_msr_filter>(argument);
+    CHECK(filter.flags == 1 && filter.ranges[0].flags == 3);
+    CHECK(filter.ranges[0].base == 0x174 && filter.ranges[0].nmsrs == 9);
+    CHECK(filter.ranges[0].bitmap[1] == 0x5a && filter.ranges[1].nmsrs == 0);
+    return Ok();
+  });
+  const std::array<uint8_t, 2> bitmap{0xff, 0x5a};
+  const MsrFilterRange range{.flags = 3, .base = 0x174, .nmsrs = 9, .bitmap = bitmap};
+  vm->SetMsrFilter(1, {{range}});
+  CHECK(kernel->Count(abi::kX86SetMsrFilter) == 1);
+
+  MsrFilterRange longer = range;
+  longer.nmsrs = 17;
+  CHECK(THROWN(ArgumentError, vm->SetMsrFilter(1, {{range, longer}})).kind == ArgumentError::Kind::kRange);
+  const std::vector<MsrFilterRange> many(17, range);
+  CHECK(THROWN(ArgumentError, vm->SetMsrFilter(1, many)).kind == ArgumentError::Kind::kRange);
+  CHECK(kernel->Count(abi::kX86SetMsrFilter) == 1);
+}
+
+TEST("XSAVE, XCRs and events go to the kernel and come back as they are") {
+  WithKernel kernel;
+  const auto vcpu = System::Open("/dev/kvm")->CreateVm(0)->CreateVcpu(0, [] {});
+  abi::kvm_xsave xsave{};
+  abi::kvm_xcrs xcrs{};
+  abi::kvm_vcpu_events events{};
+  const auto keep = [&kernel](auto& kept, unsigned long get, unsigned long set) {
+    using State = std::remove_reference_t<decltype(kept)>;
+    kernel->On(set, [&kept](int, uint64_t argument) { return kept = At<State>(argument), Ok(); });
+    kernel->On(get, [&kept](int, uint64_t argument) { return At<State>(argument) = kept, Ok(); });
+  };
+  keep(xsave, abi::kGetXsave, abi::kSetXsave);
+  keep(xcrs, abi::kGetXcrs, abi::kSetXcrs);
+  keep(events, abi::kGetVcpuEvents, abi::kSetVcpuEvents);
+  abi::kvm_xsave state{};
+  state.region[128] = 3;
+  vcpu->SetXsave(state);
+  CHECK(vcpu->GetXsave().region[128] == 3);
+  vcpu->SetXcrs({.nr_xcrs = 1, .flags = 0, .xcrs = {{0, 0, 7}}, .padding = {}});
+  CHECK(vcpu->GetXcrs().xcrs[0].value == 7);
+  abi::kvm_vcpu_events pending{};
+  pending.exception.nr = 14;
+  pending.exception.error_code = 2;
+  vcpu->SetVcpuEvents(pending);
+  CHECK(vcpu->GetVcpuEvents().exception.nr == 14 && vcpu->GetVcpuEvents().exception.error_code == 2);
+  CHECK(THROWN(SysError, vcpu->GetRegs()).error == ENOTTY);
+}
+
 TEST("A repeated vCPU id never reaches the kernel; one that the kernel refused may be tried again") {
   WithKernel kernel;
   const auto vm = System::Open("/dev/kvm")->CreateVm(5);

@@ -1,24 +1,11 @@
 // State of a plain VM's vCPU beyond its registers, as the bytes of the kernel's structs. Checked on the way in.
 import { bytes, integer, list, record, u64 } from './check.js';
-import type { KvmFpu, KvmVcpuEvents, KvmXcr } from './vcpu.js';
+import type { KvmVcpuEvents, KvmXcr } from './vcpu.js';
 
-const FPU_BYTES = 416;
+const XSAVE_BYTES = 4096;
 const XCRS_BYTES = 392;
 const MAX_XCRS = 16;
 const EVENTS_BYTES = 64;
-
-/** Field, offset, and bytes: 2, 4 or 8 a number, else bytes. */
-const fpuFields = [
-  ['fpr', 0, 128],
-  ['fcw', 128, 2],
-  ['fsw', 130, 2],
-  ['ftwx', 132, 1],
-  ['lastOpcode', 134, 2],
-  ['lastIp', 136, 8],
-  ['lastDp', 144, 8],
-  ['xmm', 152, 256],
-  ['mxcsr', 408, 4],
-] as const;
 
 const eventFields = [
   ['exception', 'injected', 0, 1],
@@ -48,28 +35,7 @@ function setNumber(view: DataView, at: number, size: number, value: number): voi
 }
 
 /** @throws TypeError, RangeError. */
-export function packFpu(fpu: unknown): Uint8Array {
-  const values = record('fpu', fpu);
-  const packed = new Uint8Array(FPU_BYTES);
-  const view = viewOf(packed);
-  for (const [name, at, size] of fpuFields) {
-    const value = values[name];
-    if (size > 8) packed.set(bytes(`fpu.${name}`, value, size), at);
-    else if (size === 8) view.setBigUint64(at, u64(`fpu.${name}`, value), true);
-    else setNumber(view, at, size, integer(`fpu.${name}`, value, 2 ** (8 * size) - 1));
-  }
-  return packed;
-}
-
-export function unpackFpu(packed: Uint8Array): KvmFpu {
-  const view = viewOf(packed);
-  return Object.fromEntries(
-    fpuFields.map(([name, at, size]) => [
-      name,
-      size > 8 ? packed.slice(at, at + size) : size === 8 ? view.getBigUint64(at, true) : number(view, at, size),
-    ]),
-  ) as unknown as KvmFpu;
-}
+export const xsaveBytes = (xsave: unknown): Uint8Array => bytes('xsave', xsave, XSAVE_BYTES);
 
 /** @throws TypeError, RangeError. */
 export function packXcrs(xcrs: unknown): Uint8Array {

@@ -96,22 +96,6 @@ export interface KvmSregs {
   interruptBitmap: readonly [bigint, bigint, bigint, bigint];
 }
 
-/** `struct kvm_fpu`: x87 and SSE state. */
-export interface KvmFpu {
-  /** R0 to R7, 16 bytes each. */
-  fpr: Uint8Array;
-  fcw: number;
-  fsw: number;
-  /** In the abridged form of FXSAVE: a set bit is a register in use. */
-  ftwx: number;
-  lastOpcode: number;
-  lastIp: bigint;
-  lastDp: bigint;
-  /** XMM0 to XMM15, 16 bytes each. */
-  xmm: Uint8Array;
-  mxcsr: number;
-}
-
 /** `struct kvm_xcr`. */
 export interface KvmXcr {
   xcr: number;
@@ -173,10 +157,10 @@ export interface KvmVcpu extends Disposable {
   getSregs(): KvmSregs;
   /** KVM_SET_SREGS, plain VMs only. */
   setSregs(sregs: KvmSregs): void;
-  /** KVM_GET_FPU, plain VMs only. */
-  getFpu(): KvmFpu;
-  /** KVM_SET_FPU, plain VMs only. */
-  setFpu(fpu: KvmFpu): void;
+  /** KVM_GET_XSAVE, plain VMs only: 4096 bytes in the standard form of XSAVE. */
+  getXsave(): Uint8Array;
+  /** KVM_SET_XSAVE, plain VMs only. Components whose bit of XSTATE_BV (offset 512) is clear become initial. */
+  setXsave(xsave: Uint8Array): void;
   /** KVM_GET_XCRS, plain VMs only. */
   getXcrs(): KvmXcr[];
   /** KVM_SET_XCRS, plain VMs only. */

@@ -40,6 +40,8 @@ export interface ProfileKernel {
   tdx: boolean;
   /** The kernel lets a VM set KVM_CAP_MAX_VCPUS (the per-VM proposal). */
   maxVcpusSettable?: boolean;
+  /** KVM does not set NO_RBP_MOD for its TDs, unlike Linux 6.16 (older ones, out of tree): they may share RBP in VMCALLs. */
+  rbpShareable?: boolean;
   /** Private KeyIDs that are free for TDs; default: all that the platform's MSRs give. */
   keyIds?: number;
   /** "tdx" of misc.max; default: no limit. */
@@ -175,6 +177,8 @@ function parseKernel(kernel: Checked): ProfileKernel {
   }
   const settable = kernel.optional('maxVcpusSettable');
   if (settable) parsed.maxVcpusSettable = settable.flag();
+  const shareable = kernel.optional('rbpShareable');
+  if (shareable) parsed.rbpShareable = shareable.flag();
   const extensions = kernel.optional('checkExtension');
   if (extensions)
     parsed.checkExtension = Object.fromEntries(

@@ -23,9 +23,9 @@ export interface VcpuHandle {
   setRegs(regs: BigUint64Array): void;
   getSregs(): BigUint64Array;
   setSregs(sregs: BigUint64Array): void;
-  /** The bytes of struct kvm_fpu, kvm_xcrs, kvm_vcpu_events. */
-  getFpu(): Uint8Array;
-  setFpu(fpu: Uint8Array): void;
+  /** The bytes of struct kvm_xsave, kvm_xcrs, kvm_vcpu_events. */
+  getXsave(): Uint8Array;
+  setXsave(xsave: Uint8Array): void;
   getXcrs(): Uint8Array;
   setXcrs(xcrs: Uint8Array): void;
   getVcpuEvents(): Uint8Array;

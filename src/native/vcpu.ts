@@ -6,7 +6,6 @@ import { AbortError, KvmError, KvmStateError } from '../kvm/errors.js';
 import type { VcpuExit } from '../kvm/exits.js';
 import { packRegs, packSregs, unpackRegs, unpackSregs } from '../kvm/registers.js';
 import type {
-  KvmFpu,
   KvmRegs,
   KvmSregs,
   KvmVcpu,
@@ -16,7 +15,7 @@ import type {
   TdxMemRegion,
   TdxVcpuOps,
 } from '../kvm/vcpu.js';
-import { packFpu, packVcpuEvents, packXcrs, unpackFpu, unpackVcpuEvents, unpackXcrs } from '../kvm/vcpu-state.js';
+import { packVcpuEvents, packXcrs, unpackVcpuEvents, unpackXcrs, xsaveBytes } from '../kvm/vcpu-state.js';
 import type { HowRunEnded, VcpuHandle } from './addon.js';
 import { NativeGuestMemory } from './memory.js';
 import { packCpuid, packMsr, packPorts, packTdVmCallInfo, unpackCpuid } from './pack.js';
@@ -113,12 +112,12 @@ export class NativeVcpu implements KvmVcpu {
     this.#handle.setSregs(packSregs(sregs));
   }
 
-  getFpu(): KvmFpu {
-    return unpackFpu(this.#handle.getFpu());
+  getXsave(): Uint8Array {
+    return this.#handle.getXsave();
   }
 
-  setFpu(fpu: KvmFpu): void {
-    this.#handle.setFpu(packFpu(fpu));
+  setXsave(xsave: Uint8Array): void {
+    this.#handle.setXsave(xsaveBytes(xsave));
   }
 
   getXcrs(): KvmXcr[] {

@@ -1,4 +1,5 @@
 import { CONFIG_RULES } from './config.js';
+import { CONTROL_REGISTER_RULES } from './control-registers.js';
 import { GUEST_RULES } from './guest.js';
 import { INIT_VM_RULES, TRAP_RULES } from './init-vm.js';
 import { KVM_RULES } from './kvm.js';
@@ -10,6 +11,7 @@ import { TDCALL_RULES } from './tdcalls.js';
 export type { Rule } from './rule.js';
 export {
   CONFIG_RULES,
+  CONTROL_REGISTER_RULES,
   GUEST_RULES,
   INIT_VM_RULES,
   KVM_RULES,
@@ -23,6 +25,7 @@ export {
 /** Every rule that the validator enforces or the model obeys, by id. */
 export const RULES = {
   ...CONFIG_RULES,
+  ...CONTROL_REGISTER_RULES,
   ...GUEST_RULES,
   ...INIT_VM_RULES,
   ...KVM_RULES,

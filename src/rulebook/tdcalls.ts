@@ -18,7 +18,7 @@ export const TDCALL_RULES = rules({
   },
   'module.tdcall.leaf': {
     source:
-      'tdx_td_dispatcher.c td_call: reserved0, reserved1 and the default case; here also the leaves for service TDs and L2 VMs',
+      'tdx_td_dispatcher.c td_call: reserved0, reserved1 and the default case; here also the leaves for service TDs, and those for L2 VMs in TDs that have some',
     status: 'TDX_OPERAND_INVALID',
     operand: 'RAX',
     what: 'RAX[15:0] is a leaf that this module, and its model, serves, and RAX[63:24] is 0',
@@ -85,10 +85,10 @@ export const TDCALL_RULES = rules({
     fix: 'Set it before the lock',
   },
   'module.accept.mapping-info': {
-    source: 'helpers.c verify_page_info_input, from tdg_mem_page_accept.c',
+    source: 'helpers.c verify_page_info_input, from tdg_mem_page_accept.c and tdg_mem_page_attr_wr.c',
     status: 'TDX_OPERAND_INVALID',
     operand: 'RCX',
-    what: 'RCX has level 0 (4 KiB) or 1 (2 MiB) in bits 2:0, a GPA aligned to it, and nothing else',
+    what: 'RCX has level 0 (4 KiB) or 1 (2 MiB), for attributes also 2, in bits 2:0, a GPA aligned to it, and nothing else',
     fix: 'Align the address to the size of the page',
   },
   'module.accept.once': {
@@ -134,5 +134,37 @@ export const TDCALL_RULES = rules({
     status: 'TDX_METADATA_FIELD_NOT_WRITABLE',
     what: 'The mask selects bits of a VCPU field that a guest may write',
     fix: 'Write CPUID_SUPERVISOR_VE, CPUID_USER_VE or CPUID_CONTROL only',
+  },
+  'module.verifyreport.available': {
+    source: 'tdg_mr_verifyreport.c: seamverifyreport_available',
+    status: 'TDX_OPERAND_INVALID',
+    operand: 'RAX',
+    what: 'TDG.MR.VERIFYREPORT exists where TDX_FEATURES0.LOCAL_ATTESTATION is set',
+    fix: 'Ask for a quote instead',
+  },
+  'module.verifyreport.cpusvn': {
+    source: 'tdg_mr_verifyreport.c: SEAMOPS_INVALID_CPUSVN',
+    status: 'TDX_INVALID_CPUSVN',
+    what: 'The report has the CPUSVN of this platform',
+    fix: 'Verify reports on the machine that made them',
+  },
+  'module.verifyreport.mac': {
+    source: 'tdg_mr_verifyreport.c: SEAMOPS_INVALID_REPORTMACSTRUCT',
+    status: 'TDX_INVALID_REPORTMACSTRUCT',
+    what: 'The REPORTMACSTRUCT is as the platform made it',
+    fix: 'Verify reports on the machine that made them, unchanged',
+  },
+  'module.l2.vm': {
+    source: 'tdg_vp_enter.c, tdg_vp_invept.c, tdg_vp_invvpid.c: num_l2_vms',
+    status: 'TDX_OPERAND_INVALID',
+    operand: 'RCX',
+    what: 'RCX names L2 VMs that the TD has: as many as TD_PARAMS.NUM_L2_VMS',
+    fix: 'Create the TD with L2 VMs',
+  },
+  'module.l2.attributes': {
+    source: 'tdg_mem_page_attr_wr.c: For the L1 VMM and non-existing L2 VMs, input must be 0',
+    status: 'TDX_OPERAND_INVALID',
+    what: 'Attributes are given for L2 VMs that the TD has',
+    fix: 'Clear the bits of the other VMs in RDX and R8',
   },
 });

@@ -1,21 +1,17 @@
-import { readFileSync } from 'node:fs';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { bundledImage } from '../../src/image/index.js';
-import { measureTd } from '../../src/measure/index.js';
-import { type Run, tdxctl, temporaryFolder } from './tdxctl.js';
+import { describe, expect, it } from 'vitest';
+import { tdxctl, temporaryFolder } from './tdxctl.js';
 
 const file = temporaryFolder();
 const onModel = (...args: string[]) => tdxctl([...args, '--backend', 'mock']);
-const { mrtd } = measureTd(bundledImage());
 
 describe('what the model answers says so', () => {
   const td = file('td.json', '{}');
 
-  it.each([['capabilities'], ['validate', td], ['launch']])('%s, in its first line', (...args) => {
+  it.each([['capabilities'], ['validate', td], ['launch', '--no-run']])('%s, in its first line', (...args) => {
     expect(onModel(...args).out).toMatch(/^mock: model of a TDX host, profile spr-1\.5\.06 /);
   });
 
-  it.each([['host'], ['capabilities'], ['validate', td], ['launch']])(
+  it.each([['host'], ['capabilities'], ['validate', td], ['launch', '--no-run']])(
     '%s --json, as backend and profile',
     (...args) => {
       expect(onModel(...args, '--json').json()).toMatchObject({ backend: 'mock', profile: 'spr-1.5.06' });
@@ -128,66 +124,6 @@ describe('tdxctl validate', () => {
         },
       ],
     });
-  });
-});
-
-describe('tdxctl launch', () => {
-  let run: Run;
-  beforeAll(() => {
-    run = onModel('launch');
-  });
-
-  it('shows each step with its duration and request, then the state and the MRTD', () => {
-    expect(run.code).toBe(0);
-    expect(run.err).toBe('');
-    for (const request of ['KVM_CREATE_VM', 'KVM_TDX_INIT_VM', 'KVM_TDX_INIT_MEM_REGION', 'KVM_TDX_FINALIZE_VM']) {
-      expect(run.out).toMatch(new RegExp(`^ +\\d+\\.\\d ms {2}${request} +\\S`, 'm'));
-    }
-    expect(run.out).toMatch(new RegExp(`^state {2}finalized\nMRTD {3}${mrtd}\n$`, 'm'));
-  });
-
-  it('gives scripts backend, mrtd and state', () => {
-    expect(onModel('launch', '--json').json()).toMatchObject({
-      backend: 'mock',
-      profile: 'spr-1.5.06',
-      state: 'finalized',
-      mrtd,
-      maxVcpus: { limit: 8, reason: expect.any(String) },
-      findings: [],
-      image: { name: 'minimal', kind: 'tdvf' },
-    });
-  });
-
-  it('takes the image of --image, or that of the configuration, relative to it', () => {
-    file('minimal.bin', readFileSync(new URL('../../images/minimal.bin', import.meta.url)));
-    const config = file('with-image.json', '{"image": "minimal.bin", "memory": "16MiB"}');
-    const list = file('hlt.json', '{"pages": [{"gpa": "0x1000", "hex": "f4"}]}');
-    expect(onModel('launch', config, '--json').json()).toMatchObject({ image: { name: 'minimal.bin' }, mrtd });
-    const other = onModel('launch', config, '--image', list, '--json').json();
-    expect(other).toMatchObject({ image: { name: 'hlt.json', kind: 'pages' }, state: 'finalized' });
-    expect(other['mrtd']).not.toBe(mrtd);
-  });
-
-  it('refuses a configuration with every finding, before a TD exists', () => {
-    const config = file('refused.json', '{"vcpus": 9, "xfam": ["CTE"]}');
-    const { code, out, err } = onModel('launch', config);
-    expect(code).toBe(1);
-    expect(out).not.toContain('KVM_TDX_INIT_VM');
-    expect(out.match(/^error /gm)).toHaveLength(2);
-    expect(err).toBe('tdxctl: not launched: no TD can be made of this configuration\n');
-    expect(onModel('launch', config, '--json').json()).toMatchObject({
-      backend: 'mock',
-      state: 'failed',
-      error: { name: 'TdConfigError', code: 'ERR_TD_CONFIG', findings: [{ path: 'xfam[0]' }, { path: 'vcpus' }] },
-    });
-  });
-
-  it('tells of a kernel that refuses, without a stack', () => {
-    const { code, err } = tdxctl(['launch', '--profile', 'spr-1.5.01']);
-    expect(code).toBe(1);
-    expect(err).toMatch(/^tdxctl: .*EINVAL.*KVM_CREATE_VM/);
-    expect(err).toMatch(/^tdxctl host says what is missing\.$/m);
-    expect(err).not.toMatch(/^\s+at /m);
   });
 });
 

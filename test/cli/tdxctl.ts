@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 
-const PROGRAM = fileURLToPath(new URL('../../bin/tdxctl.js', import.meta.url));
+export const PROGRAM = fileURLToPath(new URL('../../bin/tdxctl.js', import.meta.url));
 
 export interface Run {
   code: number | null;

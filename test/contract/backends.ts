@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe } from 'vitest';
 import { KVM_CAP, KVM_X86_TDX_VM } from '../../src/kvm/constants.js';
 import type { KvmSystem } from '../../src/kvm/index.js';
 import { nativeStatus } from '../../src/native/index.js';
-import { openKvm } from '../../src/open.js';
+import { type OpenOptions, openKvm } from '../../src/open.js';
 
 /** What the conformance suite has to know about an implementation of the seam, and nothing more. */
 export interface Backend {
@@ -16,8 +16,8 @@ export interface Backend {
   open(): KvmSystem;
 }
 
-const backend = (name: string, kind: 'native' | 'mock', absent?: string): Backend => {
-  const open = () => openKvm({ backend: kind });
+const backend = (name: string, options: OpenOptions, absent?: string): Backend => {
+  const open = () => openKvm(options);
   if (absent !== undefined) return { name, absent, tdx: false, has: () => 0, open };
   const has = (capability: number): number => {
     using system = open();
@@ -27,8 +27,9 @@ const backend = (name: string, kind: 'native' | 'mock', absent?: string): Backen
 };
 
 const status = nativeStatus();
-export const model = backend('the model', 'mock');
-export const kernel = backend('the kernel', 'native', status.available ? undefined : status.reason);
+export const model = backend('the model', { backend: 'mock' });
+const interpreted = backend('the model with the interpreter', { backend: 'mock', engine: 'interpreter' });
+export const kernel = backend('the kernel', { backend: 'native' }, status.available ? undefined : status.reason);
 
 const told = new Set<string>();
 
@@ -48,22 +49,26 @@ export function describeOnKernel(title: string, body: () => void): void {
   describe.skip(`${title} (skipped: ${kernel.absent})`, body);
 }
 
+type Body = (use: () => KvmSystem, backend: Backend) => void;
+
+/** The tests on one backend, each with a system of its own. */
+const tests = (backend: Backend, body: Body) => () => {
+  let system: KvmSystem | undefined;
+  beforeEach(() => {
+    system = backend.open();
+  });
+  afterEach(() => system?.close());
+  body(() => system!, backend);
+};
+
 /** The same tests on every backend; `use` gives the system that is open during a test. */
-export function describeOnEach(title: string, body: (use: () => KvmSystem, backend: Backend) => void): void {
-  const tests = (backend: Backend) => () => {
-    let system: KvmSystem | undefined;
-    beforeEach(() => {
-      system = backend.open();
-    });
-    afterEach(() => system?.close());
-    body(() => system!, backend);
-  };
-  describe(`${title}, on ${model.name}`, tests(model));
-  describeOnKernel(`${title}, on ${kernel.name}`, tests(kernel));
+export function describeOnEach(title: string, body: Body): void {
+  describe(`${title}, on ${model.name}`, tests(model, body));
+  describeOnKernel(`${title}, on ${kernel.name}`, tests(kernel, body));
 }
 
 /** The same tests on every backend that offers TDX VMs: the model, and the kernel of a TDX host. */
-export function describeOnTdx(title: string, body: (use: () => KvmSystem, backend: Backend) => void): void {
+export function describeOnTdx(title: string, body: Body): void {
   describeOnEach(title, (use, backend) => {
     if (backend.tdx) {
       body(use, backend);
@@ -72,4 +77,10 @@ export function describeOnTdx(title: string, body: (use: () => KvmSystem, backen
     tell('Skipped, tests of TDs on the kernel: KVM here does not offer TDX VMs');
     describe.skip('no TDX VMs here', () => body(use, backend));
   });
+}
+
+/** As describeOnTdx, for TDs that execute: the model with what it takes by itself for its guests, and with the interpreter. */
+export function describeOnRunningTds(title: string, body: Body): void {
+  describeOnTdx(title, body);
+  describe(`${title}, on ${interpreted.name}`, tests(interpreted, body));
 }

@@ -21,6 +21,7 @@ const CODE = 0x4000;
 const STACK = 0x5000;
 const HANDLERS = 0x6000;
 const DATA = 0x7000;
+const DIRECTORIES = TOP - 0x3000;
 /** 64-bit code; its handler of vector n is at HANDLERS + 16 n. */
 interface Guest64 {
   code: number[];
@@ -52,10 +53,17 @@ function mapLongMode(space: FakeSpace, { code, handlers = {} }: Guest64): void {
   const low = new Uint8Array(DATA + 0x1000);
   const view = new DataView(low.buffer);
   view.setBigUint64(PML4, BigInt(PDPT) | 3n, true);
-  // 1 GiB pages: the first and the fourth GiB as they are; the second is the first, shared.
-  view.setBigUint64(PDPT, 0x83n, true);
-  view.setBigUint64(PDPT + 8, BigInt(SHARED) | 0x83n, true);
-  view.setBigUint64(PDPT + 24, 0xc000_0083n, true);
+  // The first and the fourth GiB as they are; the second is the first, shared. In 2 MiB pages: not every processor has larger ones.
+  const directories = new BigUint64Array(3 * 512);
+  for (const [n, [gib, base]] of [
+    [0, 0n],
+    [1, BigInt(SHARED)],
+    [3, 0xc000_0000n],
+  ].entries() as Iterable<[number, [number, bigint]]>) {
+    view.setBigUint64(PDPT + 8 * gib, BigInt(DIRECTORIES + 0x1000 * n) | 3n, true);
+    for (let i = 0; i < 512; i++) directories[512 * n + i] = (base + BigInt(i) * 0x20_0000n) | 0x83n;
+  }
+  space.map(DIRECTORIES, new Uint8Array(directories.buffer));
   view.setBigUint64(TABLES + 8, 0x00af_9b00_0000_ffffn, true);
   view.setBigUint64(TABLES + 16, 0x00cf_9300_0000_ffffn, true);
   view.setUint16(TABLES + 0x300, 0x17, true);
@@ -286,6 +294,15 @@ export function describeEngine(name: string, open: () => GuestEngine): void {
       vcpu.gprs[RAX] = 7n;
       expect(await run(vcpu)).toMatchObject({ name: 'hlt' });
       expect(vcpu.gprs[RAX]).toBe(0n);
+    });
+
+    it('inject() of a page fault sets CR2', async () => {
+      mapLongMode(space, { code: [...TDCALL, HLT], handlers: { 14: [0x0f, 0x20, 0xd3, HLT] } }); // mov rbx, cr2
+      const vcpu = start();
+      await run(vcpu);
+      vcpu.inject(14, 2, 0x1234_5000n);
+      expect(await run(vcpu)).toMatchObject({ name: 'hlt' });
+      expect(vcpu.gprs[RBX]).toBe(0x1234_5000n);
     });
 
     it('an abort ends a guest that loops for ever, which may run on afterwards', async () => {

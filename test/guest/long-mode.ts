@@ -25,6 +25,8 @@ const KERNEL_CODE = 0x08;
 const USER_DATA = 0x1b;
 const USER_CODE = 0x23;
 const TASK = 0x28;
+/** 32-bit code of the program, in long mode. */
+export const USER_CODE_32 = 0x3b;
 const IOPL_3 = 0x3000n;
 
 /** Tables and handlers; code and data are zeros. */
@@ -44,7 +46,7 @@ export function longModeMemory(): Uint8Array {
     put(PT + (page >> 12) * 8, BigInt(page) | present);
   }
   put(GDT, 0n, 0x00af_9b00_0000_ffffn, 0x00cf_9300_0000_ffffn, 0x00cf_f300_0000_ffffn, 0x00af_fb00_0000_ffffn);
-  put(GDT + TASK, 0x0000_8b00_0000_0067n | (BigInt(TSS) << 16n), 0n);
+  put(GDT + TASK, 0x0000_8b00_0000_0067n | (BigInt(TSS) << 16n), 0n, 0x00cf_fb00_0000_ffffn);
   put(TSS + 4, BigInt(KERNEL_STACK + 0x1000));
   for (let vector = 0; vector < 32; vector++) {
     const at = STUBS + 16 * vector;
@@ -80,7 +82,7 @@ export function userSregs(before: KvmSregs): KvmSregs {
     ...{ ds: data, es: data, fs: data, gs: data, ss: data },
     tr: segment(TASK, 11, { base: BigInt(TSS), limit: 0x67, dpl: 0, s: 0, db: 0, g: 0 }),
     ldt: segment(0, 2, { dpl: 0, s: 0, db: 0, g: 0, unusable: 1, present: 0 }),
-    gdt: { base: BigInt(GDT), limit: 0x37 },
+    gdt: { base: BigInt(GDT), limit: 0x3f },
     idt: { base: BigInt(IDT), limit: 0x1ff },
     cr0: 0x8001_0033n,
     cr2: 0n,

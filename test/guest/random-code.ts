@@ -180,11 +180,19 @@ export const GROUPS_OF_CODE: Readonly<Record<string, readonly Template[]>> = {
   sse: SSE,
 };
 
+/** Width of the code segment. */
+export type CodeBits = 32 | 64;
+
 /** ModRM, SIB and displacement. Memory is mostly around what RBX, RBP, RSI, RDI or RSP point to. */
-function modrm(random: Random, template: Template, reg: number): { bytes: number[]; rex: number } {
+function modrm(
+  random: Random,
+  template: Template,
+  reg: number,
+  codeBits: CodeBits = 64,
+): { bytes: number[]; rex: number } {
   const memory = template.memoryOnly || (!template.registerOnly && random.chance(50));
   if (!memory) {
-    const rm = random.below(16);
+    const rm = random.below(codeBits === 64 ? 16 : 8);
     return { bytes: [0xc0 | (reg << 3) | (rm & 7)], rex: rm >> 3 };
   }
   const displacement = random.chance(10) ? random.below(128) : random.below(8) * 16;
@@ -194,25 +202,29 @@ function modrm(random: Random, template: Template, reg: number): { bytes: number
     return { bytes: [(reg << 3) | 4, 0x25, at & 0xff, at >> 8, 0, 0], rex: 0 };
   }
   if (kind <= 3) {
-    const base = random.pick([3, 4, 5, 6, 7]); // R9 is the index
-    return { bytes: [0x44 | (reg << 3), (random.below(4) << 6) | (1 << 3) | base, displacement], rex: 2 };
+    const base = random.pick([3, 4, 5, 6, 7]); // R9 is the index, or EDX
+    return {
+      bytes: [0x44 | (reg << 3), (random.below(4) << 6) | ((codeBits === 64 ? 1 : 2) << 3) | base, displacement],
+      rex: codeBits === 64 ? 2 : 0,
+    };
   }
   return { bytes: [0x40 | (reg << 3) | random.pick([3, 5, 6, 7]), displacement], rex: 0 };
 }
 
 /** One instruction. */
-export function instruction(random: Random, template: Template): number[] {
+export function instruction(random: Random, template: Template, codeBits: CodeBits = 64): number[] {
   const size = template.sizes === undefined ? 32 : random.pick(template.sizes);
-  const regNumber = template.reg === undefined ? random.below(16) : random.pick(template.reg);
-  const form = template.modrm ? modrm(random, template, regNumber & 7) : { bytes: [], rex: 0 };
+  const regNumber = template.reg === undefined ? random.below(codeBits === 64 ? 16 : 8) : random.pick(template.reg);
+  const form = template.modrm ? modrm(random, template, regNumber & 7, codeBits) : { bytes: [], rex: 0 };
   const rex = (size === 64 ? 8 : 0) | (template.reg === undefined ? (regNumber >> 3) << 2 : 0) | form.rex;
   const memory = template.modrm && (form.bytes[0] as number) < 0xc0;
   const length = template.immediate === 'z' ? (size === 16 ? 2 : 4) : (template.immediate ?? 0);
   return [
+    // In 32-bit code REX is another instruction, and what would be 64 bits wide is 32.
     ...(template.lockable && memory && random.chance(20) ? [0xf0] : []),
     ...(size === 16 ? [0x66] : []),
     ...(template.prefix === undefined ? [] : [template.prefix]),
-    ...(rex !== 0 || random.chance(30) ? [0x40 | rex] : []),
+    ...(codeBits === 64 && (rex !== 0 || random.chance(30)) ? [0x40 | rex] : []),
     ...template.opcode,
     ...form.bytes,
     ...random.bytes(length),

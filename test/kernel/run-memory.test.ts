@@ -3,7 +3,15 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../../src/kvm/constants.js';
 import { type EnterHost, TDH } from '../../src/mock/module/seamcall.js';
 import { TD_GPA } from './launch.js';
-import { eptViolation, type Guest, type Scripted, type ScriptOptions, SHARED, scriptedTd } from './scripted-guest.js';
+import {
+  eptViolation,
+  type Guest,
+  out,
+  type Scripted,
+  type ScriptOptions,
+  SHARED,
+  scriptedTd,
+} from './scripted-guest.js';
 
 let td: Scripted | undefined;
 afterEach(() => td?.close());
@@ -37,6 +45,24 @@ describe('a guest that touches a private page which it does not have', () => {
     });
     expect(await vcpu.run()).toEqual(ended);
     expect(leaves(td!).filter((leaf) => leaf === TDH.MEM_PAGE_AUG)).toHaveLength(1);
+  });
+
+  it('gets it anew after it was shared in between, and the host has everything back when the TD is closed', async () => {
+    const { vcpu, vm, host } = start(function* () {
+      yield eptViolation(TD_GPA);
+      yield out(0x80, 0);
+      yield eptViolation(TD_GPA);
+    });
+    await vcpu.run();
+    vm.setMemoryAttributes(TD_GPA, 4096n, 0n);
+    vm.setMemoryAttributes(TD_GPA, 4096n, KVM_MEMORY_ATTRIBUTE_PRIVATE);
+    expect(await vcpu.run()).toEqual(ended);
+    expect(td!.trace.filter(({ leaf }) => leaf === TDH.MEM_PAGE_AUG).map(({ result }) => result.status)).toEqual([
+      0n,
+      0n,
+    ]);
+    td!.close();
+    expect(host.stats()).toMatchObject({ vms: 0, keyIdsInUse: 0, pagesAllocated: 0 });
   });
 
   it('leaves KVM_RUN with a memory fault where the page has no private attribute, and goes on when it has', async () => {

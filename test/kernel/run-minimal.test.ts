@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KVM_CAP, KVM_MEM_GUEST_MEMFD, KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../../src/kvm/constants.js';
 import type { ExitReply, KvmVcpu, KvmVm, VcpuExit } from '../../src/kvm/index.js';
-import { interpreterEngine } from '../../src/mock/guest/interpreter/index.js';
+import { chooseEngine } from '../../src/mock/guest/choose.js';
 import { DEFAULT_PROFILE, loadProfile, MockHost, mockMrtd, openMock } from '../../src/mock/index.js';
+import { nativeStatus, openNative } from '../../src/native/index.js';
 import { initParams, vcpuCpuid } from './launch.js';
 
 const IMAGE_GPA = 0xffff_0000n;
@@ -18,9 +19,14 @@ const image = (name: string) => readFileSync(new URL(`../../images/${name}.bin`,
 let close = () => {};
 afterEach(() => close());
 
-/** A TD made of an image, as the kernel's documentation has the steps, with the interpreter for its guest. */
-function td(name: string, vcpus = 1) {
-  const host = new MockHost(loadProfile(DEFAULT_PROFILE), { engine: async () => interpreterEngine() });
+const native = nativeStatus();
+const engines = native.available ? (['interpreter', 'kvm'] as const) : (['interpreter'] as const);
+if (!native.available) console.warn(`Skipped, the bundled images on the engine kvm: ${native.reason}`);
+
+/** A TD made of an image, as the kernel's documentation has the steps. */
+function td(wanted: (typeof engines)[number], name: string, vcpus = 1) {
+  const engine = () => chooseEngine({ wanted, plainKvm: openNative });
+  const host = new MockHost(loadProfile(DEFAULT_PROFILE), { engine });
   const system = openMock({ host });
   close = () => system.close();
   const vm = system.createVm(5);
@@ -72,9 +78,9 @@ async function play(vcpu: KvmVcpu): Promise<{ last: VcpuExit; text: string }> {
 
 const hex = (vm: KvmVm) => Buffer.from(mockMrtd(vm)!).toString('hex');
 
-describe('the bundled images in KVM_RUN of the model', () => {
+describe.each(engines)('the bundled images in KVM_RUN of the model, engine %s', (engine) => {
   it('minimal greets, obtains a TDREPORT with the MRTD of what was added, and ends with 0 to its exit port', async () => {
-    const { vm, vcpus } = td('minimal');
+    const { vm, vcpus } = td(engine, 'minimal');
     const { last, text } = await play(vcpus[0]!);
     expect(text).toContain('Hello from a Trust Domain: GPAW 48, vCPUs 1 of at most');
     expect(text).toContain(`MRTD ${hex(vm)}`);
@@ -82,7 +88,7 @@ describe('the bundled images in KVM_RUN of the model', () => {
   });
 
   it('minimal’s other processors park themselves, and give everything back when the VM is closed', async () => {
-    const { host, system, vcpus } = td('minimal', 3);
+    const { host, system, vcpus } = td(engine, 'minimal', 3);
     const parked = vcpus.slice(1).map((vcpu) => vcpu.run());
     const { last, text } = await play(vcpus[0]!);
     expect(text).toContain('vCPUs 3 of at most');
@@ -95,18 +101,18 @@ describe('the bundled images in KVM_RUN of the model', () => {
   });
 
   it('fatal reports its error with its text in the registers', async () => {
-    const { vcpus } = td('fatal');
+    const { vcpus } = td(engine, 'fatal');
     const { last } = await play(vcpus[0]!);
     expect(last).toMatchObject({ reason: 'system-event', type: 7 });
   });
 
   it('triple-fault shuts down', async () => {
-    const { vcpus } = td('triple-fault');
+    const { vcpus } = td(engine, 'triple-fault');
     expect((await play(vcpus[0]!)).last).toEqual({ reason: 'shutdown' });
   });
 
   it('a guest that is closed in mid-run stops, and the host has everything back', async () => {
-    const { host, system, vcpus } = td('minimal');
+    const { host, system, vcpus } = td(engine, 'minimal');
     const run = play(vcpus[0]!);
     await new Promise(setImmediate);
     system.close();

@@ -177,6 +177,20 @@ describe('a run that is interrupted', () => {
     expect(await td.vcpu.run({ reply })).toEqual({ reason: 'shutdown' });
   });
 
+  it('before it enters the guest (completeOnly): the last exit is completed, and the guest stays where it is', async () => {
+    td = scriptedTd(function* () {
+      expect((yield inp(0x50)).r11).toBe(7n);
+      yield out(0x80, 0);
+    });
+    const { vcpu, trace } = td;
+    expect(await vcpu.run({ completeOnly: true })).toEqual({ reason: 'intr' });
+    expect(trace).toEqual([]);
+    await vcpu.run();
+    expect(await vcpu.run({ reply: { data: Uint8Array.of(7) }, completeOnly: true })).toEqual({ reason: 'intr' });
+    expect(trace.filter(({ leaf }) => leaf === 0)).toHaveLength(1);
+    expect(await vcpu.run()).toMatchObject({ port: 0x80 });
+  });
+
   it('while the guest halts', async () => {
     td = scriptedTd(function* () {
       yield hlt();

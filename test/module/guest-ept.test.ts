@@ -70,6 +70,29 @@ describe('An access to a private page', () => {
   });
 });
 
+describe('A reserved bit in a guest-physical address', () => {
+  it.each([
+    [14, [{ vector: 8, errorCode: 0, cr2: 0x7000_0123n }]],
+    [20, [{ vector: 8, errorCode: 0, cr2: 0x7000_0123n }]],
+    [6, [{ vector: 14, errorCode: 0b1011, cr2: 0x7000_0123n }]],
+  ])('while exception %i is delivered is what a processor makes of two', async (vector, injected) => {
+    const td = new RunningTd({}, [{ ...(touch(2 ** 48) as object), delivering: { vector } } as Step, LEAVE]);
+    await td.enter();
+    expect(td.cpu.injected).toEqual(injected);
+  });
+
+  it('is a triple fault while a #DF is delivered', async () => {
+    const td = new RunningTd({}, [{ ...(touch(2 ** 48) as object), delivering: { vector: 8 } } as Step]);
+    expect(words((await td.enter()).status)).toBe('TDX_NON_RECOVERABLE_VCPU, details 0x2');
+  });
+
+  it('is a #VE with CONFIG_FLAGS.MAXGPA_VIRT', async () => {
+    const td = new RunningTd({ version: '1.5.25', flags: 16 }, [touch(2 ** 48), LEAVE]);
+    await td.enter();
+    expect(td.cpu.injected).toEqual([{ vector: 20 }]);
+  });
+});
+
 describe('An access to shared memory that does not exist', () => {
   it('gives a #VE with the SHARED bit in the address', async () => {
     const td = new RunningTd({}, [touch(SHARED + 0xfee0_0000), LEAVE]);

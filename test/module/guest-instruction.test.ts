@@ -153,4 +153,39 @@ describe('RDMSR and WRMSR', () => {
     expect((await run({}, read(0x802))).cpu.injected).toEqual(VE);
     expect((await run({ version: '1.5.01' }, read(0x802))).cpu.injected).toEqual(VE);
   });
+
+  describe('of modules that reduce #VEs', () => {
+    const version = '1.5.25';
+    const REDUCE_VE: Step = (cpu) => {
+      set(cpu, { rax: 8n, rcx: 0n, rdx: 0x9110_0003_0000_0017n, r8: 8n, r9: 8n });
+      return { kind: 'tdcall', length: 4 };
+    };
+
+    it.each([
+      ['IA32_APIC_BASE, always the host', 0x1b, VE, VE],
+      ['an MSR without a row', 0x1c, VE, GP],
+      ['IA32_MTRRCAP', 0xfe, VE, GP],
+      ['IA32_MC0_CTL', 0x400, VE, GP],
+      ['IA32_FEATURE_CONTROL', 0x3a, VE, []],
+      ['IA32_BIOS_SIGN_ID', 0x8b, VE, []],
+      ['an MSR outside the bitmaps', 0x4b56_4d00, VE, VE],
+    ])('RDMSR of %s, without and with TD_CTLS.REDUCE_VE', async (_, index, without, reduced) => {
+      expect((await run({ version, vcpus: 1 }, read(index))).cpu.injected).toEqual(without);
+      const td = new RunningTd({ version, vcpus: 1, x2apicIds: true }, [REDUCE_VE, read(index), LEAVE]);
+      await td.enter();
+      expect(td.cpu.injected).toEqual(reduced);
+    });
+
+    it('WRMSR of IA32_MISC_ENABLE is the module’s, and #GP for what it does not have', async () => {
+      const writes = async (value: bigint) => {
+        const td = new RunningTd({ version, x2apicIds: true }, [REDUCE_VE, write(0x1a0, value), LEAVE]);
+        await td.enter();
+        return td.cpu.injected;
+      };
+      expect(await writes(1n)).toEqual([]);
+      expect(await writes(2n)).toEqual(GP);
+      expect(await writes(1n << 16n)).toEqual(GP);
+      expect(await writes(1n << 22n)).toEqual(VE);
+    });
+  });
 });

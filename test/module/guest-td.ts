@@ -12,6 +12,8 @@ export type Registers = Partial<Record<Lowercase<Register>, bigint>>;
 export interface GuestOptions extends TdParamsFields {
   version?: string;
   vcpus?: number;
+  /** VCPUs get x2APIC ids: version 1 of TDH.VP.INIT. */
+  x2apicIds?: boolean;
   /** GPAs of pages that are added, zero. */
   pages?: readonly bigint[];
   /** GPA of shared memory (without SHARED bit) to its bytes. */
@@ -28,7 +30,7 @@ export class RunningTd {
   readonly #shared: ReadonlyMap<number, Uint8Array>;
 
   constructor(
-    { version = '1.5.06', vcpus = 1, pages = [], shared = new Map(), ...params }: GuestOptions,
+    { version = '1.5.06', vcpus = 1, x2apicIds = false, pages = [], shared = new Map(), ...params }: GuestOptions,
     ...scripts: Step[][]
   ) {
     this.engine = new FakeEngine(scripts);
@@ -40,7 +42,7 @@ export class RunningTd {
     this.tdr = this.host.td({ maxVcpus: vcpus, ...params });
     this.host.tables(this.tdr);
     for (const gpa of pages) this.host.add(this.tdr, gpa);
-    for (let i = 0; i < vcpus; i++) this.tdvprs.push(this.host.vcpu(this.tdr));
+    for (let i = 0; i < vcpus; i++) this.tdvprs.push(this.host.vcpu(this.tdr, 0n, x2apicIds ? BigInt(i) : undefined));
     this.host.must(TDH.MR_FINALIZE, { rcx: this.tdr });
   }
 

@@ -61,12 +61,12 @@ export class Host {
     return tdr;
   }
 
-  /** A VCPU of `tdr` after TDH.VP.INIT. */
-  vcpu(tdr: bigint, initial = 0n): bigint {
+  /** A VCPU of `tdr` after TDH.VP.INIT, of version 1 with an x2APIC id. */
+  vcpu(tdr: bigint, initial = 0n, x2apicId?: bigint): bigint {
     const tdvpr = this.fresh();
     this.must(TDH.VP_CREATE, { rcx: tdvpr, rdx: tdr });
     for (let i = 0; i < 5; i++) this.must(TDH.VP_ADDCX, { rcx: this.fresh(), rdx: tdvpr });
-    this.must(TDH.VP_INIT, { rcx: tdvpr, rdx: initial });
+    this.must(TDH.VP_INIT, { rcx: tdvpr, rdx: initial, ...(x2apicId !== undefined && { version: 1, r8: x2apicId }) });
     return tdvpr;
   }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Step } from './fake-engine.js';
-import { LEAVE, RunningTd, result, tdcall, words } from './guest-td.js';
+import { LEAVE, RunningTd, result, statusOf, tdcall, words } from './guest-td.js';
 import { TDH } from './host.js';
 
 const EXTEND = 2;
@@ -139,5 +139,28 @@ describe('TDG.MR.REPORT', () => {
     const exit = await td.enter();
     expect(exit).toMatchObject({ rcx: 3n, r8: 0x2000n });
     expect(words(exit.status)).toBe('TDX_SUCCESS, details 0x30');
+  });
+});
+
+describe('TDG.MR.VERIFYREPORT', () => {
+  const VERIFY = 22;
+  const pages = [0x1000n];
+  const report = tdcall(REPORT, { rcx: 0x1000n, rdx: 0x1400n, r8: 0n });
+  const verify = tdcall(VERIFY, { rcx: 0x1000n });
+
+  it('knows the reports that this module made', async () => {
+    expect((await result({ pages }, [report, verify])).status).toBe('TDX_SUCCESS');
+  });
+
+  it.each([
+    ['another report', 130, 'TDX_INVALID_REPORTMACSTRUCT', 'module.verifyreport.mac'],
+    ['another platform', 16, 'TDX_INVALID_CPUSVN', 'module.verifyreport.cpusvn'],
+  ])('refuses %s', async (_, offset, status, rule) => {
+    const td = await run({ pages }, report, withBytes(0x1000 + offset, Uint8Array.of(1), verify));
+    expect(statusOf(td)).toEqual({ status, rule });
+  });
+
+  it('wants its operand aligned to 256 bytes', async () => {
+    expect((await result({ pages }, tdcall(VERIFY, { rcx: 0x1080n }))).rule).toBe('module.operand.alignment');
   });
 });

@@ -81,7 +81,10 @@ export interface EngineTd {
   /** Bytes of mapped private memory as the guest has them now. Within one page. */
   readPrivate(gpa: number, length: number): Uint8Array;
   writePrivate(gpa: number, bytes: Uint8Array): void;
-  /** [gpa, gpa + size) became mapped: take its content anew. */
+  /**
+   * [gpa, gpa + size) became mapped, or was before the TD was opened: take its content anew. An engine may have to show
+   * pages to a processor before anything touches them.
+   */
   pagesMapped(gpa: number, size: number): void;
   /** [gpa, gpa + size) is no longer mapped, from now on for every vCPU. Its content is lost. */
   pagesUnmapped(gpa: number, size: number): void;

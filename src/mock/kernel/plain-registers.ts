@@ -1,5 +1,5 @@
 import type { KvmRegs, KvmSegment, KvmSregs } from '../../kvm/vcpu.js';
-import { packFpu, packVcpuEvents, packXcrs } from '../../kvm/vcpu-state.js';
+import { packVcpuEvents, packXcrs } from '../../kvm/vcpu-state.js';
 
 const segment = (over: Partial<KvmSegment>): KvmSegment => ({
   base: 0n,
@@ -60,31 +60,27 @@ export const resetSregs = (isBsp: boolean): KvmSregs => ({
   interruptBitmap: [0n, 0n, 0n, 0n],
 });
 
-/** What else a plain vCPU has, as the bytes of kvm_fpu, kvm_xcrs and kvm_vcpu_events. */
+/** What else a plain vCPU has, as the bytes of kvm_xsave, kvm_xcrs and kvm_vcpu_events. */
 export interface PlainState {
-  fpu: Uint8Array;
+  xsave: Uint8Array;
   xcrs: Uint8Array;
   events: Uint8Array;
 }
 
-/** After RESET: FNINIT's control word and MXCSR's, XCR0 with x87 only, no event. */
-export const resetState = (): PlainState => ({
-  fpu: packFpu({
-    fpr: new Uint8Array(128),
-    fcw: 0x37f,
-    fsw: 0,
-    ftwx: 0,
-    lastOpcode: 0,
-    lastIp: 0n,
-    lastDp: 0n,
-    xmm: new Uint8Array(256),
-    mxcsr: 0x1f80,
-  }),
-  xcrs: packXcrs([{ xcr: 0, value: 1n }]),
-  events: packVcpuEvents({
-    exception: { injected: 0, nr: 0, hasErrorCode: 0, pending: 0, errorCode: 0 },
-    interrupt: { injected: 0, nr: 0, soft: 0, shadow: 0 },
-    nmi: { injected: 0, pending: 0, masked: 0 },
-    flags: 0,
-  }),
-});
+/** After RESET: x87 and MXCSR as FNINIT and RESET leave them, XCR0 with x87 only, no event. */
+export function resetState(): PlainState {
+  const xsave = new Uint8Array(4096);
+  const view = new DataView(xsave.buffer);
+  view.setUint16(0, 0x37f, true);
+  view.setUint32(24, 0x1f80, true);
+  return {
+    xsave,
+    xcrs: packXcrs([{ xcr: 0, value: 1n }]),
+    events: packVcpuEvents({
+      exception: { injected: 0, nr: 0, hasErrorCode: 0, pending: 0, errorCode: 0 },
+      interrupt: { injected: 0, nr: 0, soft: 0, shadow: 0 },
+      nmi: { injected: 0, pending: 0, masked: 0 },
+      flags: 0,
+    }),
+  };
+}

@@ -59,7 +59,8 @@ function setEptpControls(td: Td, entries: readonly CpuidEntry[], view: DataView)
   demand(gpaw === 48 || td.host.ept5Levels, 'kvm.init-vm.gpaw-5level');
   const wide = gpaw === 52;
   view.setBigUint64(AT.EPTP_CONTROLS, MEMTYPE_WB | (wide ? PWL_5 : PWL_4), true);
-  view.setBigUint64(AT.CONFIG_FLAGS, CONFIG_FLAGS.NO_RBP_MOD | (wide ? CONFIG_FLAGS.GPAW : 0n), true);
+  const noRbpMod = td.host.profile.kernel.rbpShareable ? 0n : CONFIG_FLAGS.NO_RBP_MOD;
+  view.setBigUint64(AT.CONFIG_FLAGS, noRbpMod | (wide ? CONFIG_FLAGS.GPAW : 0n), true);
 }
 
 /** setup_tdparams_cpuids(): one slot per configurable leaf. Only the counts are compared, so junk can slip through. */

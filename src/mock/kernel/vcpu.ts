@@ -114,12 +114,12 @@ export class Vcpu {
     });
   }
 
-  /** KVM_GET_FPU, KVM_GET_XCRS, KVM_GET_VCPU_EVENTS: the bytes of their struct. */
+  /** KVM_GET_XSAVE, KVM_GET_XCRS, KVM_GET_VCPU_EVENTS: the bytes of their struct. */
   getState(request: string, kind: keyof PlainState): Uint8Array {
     return this.#plainRegisters(request, () => this.#state[kind].slice());
   }
 
-  /** KVM_SET_FPU, KVM_SET_XCRS, KVM_SET_VCPU_EVENTS. */
+  /** KVM_SET_XSAVE, KVM_SET_XCRS, KVM_SET_VCPU_EVENTS. */
   setState(request: string, kind: keyof PlainState, bytes: Uint8Array): void {
     this.#plainRegisters(request, () => {
       this.#state[kind] = bytes.slice();
@@ -155,6 +155,7 @@ export class Vcpu {
     const { step } = this.vm.host.faults.begin('KVM_RUN');
     if (!this.runnable) return waitForInit(signal);
     if (!this.td) {
+      if (signal.aborted) throw new Refusal('kvm.run.signal');
       this.hasRun = true;
       return { reason: 'unknown', exitReason: 0, detail: PLAIN_VM };
     }
@@ -165,6 +166,7 @@ export class Vcpu {
   release(): void {
     if (this.#released) return;
     this.#released = true;
+    this.td?.run.release();
     this.vm.drop();
   }
 }

@@ -141,3 +141,60 @@ c0000101 c0000101 native native IA32_GSBASE
 c0000102 c0000102 native native IA32_KERNEL_GS_BASE
 c0000103 c0000103 native native IA32_TSC_AUX
 `;
+
+/**
+ * MSRs that guests find otherwise where TD_CTLS.REDUCE_VE exists (TDX_FEATURES0.VE_REDUCTION). reduced: #GP with REDUCE_VE, #VE
+ * without, as for an MSR that has no row here. Source: auto_gen_1_5/msr_config_lookup.c of 1.5.25.
+ */
+export const VE_REDUCTION_MSRS = `
+0 1 ve ve IA32_P5_MC_ADDR
+6 6 ve ve IA32_MONITOR_FILTER_SIZE
+17 17 ve reduced IA32_PLATFORM_ID
+1b 1b ve ve IA32_APIC_BASE
+33 33 ve-with:core-capabilities ve-with:core-capabilities MSR_MEMORY_CTRL
+34 34 own own MSR_SMI_COUNT
+3a 3a own reduced IA32_FEATURE_CONTROL
+4e 4e own reduced IA32_PPIN_CTL
+79 79 reduced own IA32_BIOS_UPDT_TRIG
+8b 8b own own IA32_BIOS_SIGN_ID
+ce ce own reduced MSR_PLATFORM_INFO
+cf cf ve-with:core-capabilities gp IA32_CORE_CAPABILITIES
+ed f0 ve-with:core-capabilities ve-with:core-capabilities MSR_RAR_CONTROL
+fe fe ve-with:mtrr gp IA32_MTRRCAP
+140 140 own own MSR_FEATURE_ENABLES
+179 179 ve-with:mca gp IA32_MCG_CAP
+17a 17b ve-with:mca ve-with:mca IA32_MCG_STATUS
+198 199 ve-with:est ve-with:est IA32_PERF_STATUS
+19a 19c ve-with:acpi ve-with:acpi IA32_CLOCK_MODULATION
+19d 19d ve-with:tm2 ve-with:tm2 MSR_THERM2_CTL
+1a0 1a0 own own IA32_MISC_ENABLE
+1f2 1f3 ve-with:mtrr ve-with:mtrr IA32_SMRR_PHYSBASE
+1f6 1f7 ve-with:mtrr ve-with:mtrr IA32_SMRR2_PHYSBASE
+200 213 ve-with:mtrr ve-with:mtrr IA32_MTRR_PHYSBASE0
+250 250 ve-with:mtrr ve-with:mtrr IA32_MTRR_FIX64K_00000
+258 259 ve-with:mtrr ve-with:mtrr IA32_MTRR_FIX16K_80000
+268 26f ve-with:mtrr ve-with:mtrr IA32_MTRR_FIX4K_C0000
+280 29f ve-with:mca ve-with:mca IA32_MCx_CTL2
+2a0 2a7 ve-with:mtrr ve-with:mtrr IA32_PRMRR_BASEx
+2c0 2c1 ve-with:mtrr ve-with:mtrr IA32_FUSARR_BASE
+2ff 2ff ve-with:mtrr ve-with:mtrr IA32_MTRR_DEF_TYPE
+400 473 ve-with:mca ve-with:mca IA32_MC0_CTL
+481 484 reduced gp IA32_VMX_PINBASED_CTLS
+48a 48a reduced gp IA32_VMX_VMCS_ENUM
+4d0 4d0 ve-with:mca ve-with:mca IA32_MCG_EXT_CTL
+803 803 ve gp IA32_X2APIC_VERSION
+80d 80d ve gp IA32_X2APIC_LDR
+80f 80f ve ve IA32_X2APIC_SIVR
+828 828 ve ve IA32_X2APIC_ESR
+82f 830 ve ve IA32_X2APIC_LVT_CMCI
+832 838 ve ve IA32_X2APIC_LVT_TIMER
+839 839 ve gp IA32_X2APIC_CUR_COUNT
+83a 83a ve ve IA32_X2APIC_LVT_HWP
+83b 83d gp gp Reserved for xAPIC MSRs
+83e 83e ve ve IA32_X2APIC_DIV_CONF
+c80 c80 gp reduced IA32_DEBUG_INTERFACE
+c81 c82 ve-with:rdt-a ve-with:rdt-a IA32_L3_QOS_CFG
+c8d c8f ve-with:rdt-m ve-with:rdt-m IA32_QM_EVTSEL
+c90 d8f ve-with:rdt-a ve-with:rdt-a IA32_L3_QOS_MASK_x
+c0000083 c0000083 ve ve IA32_CSTAR
+`;

@@ -1,8 +1,10 @@
 import type { Access, GuestEvent } from '../guest/engine.js';
 import type { Guest } from './guest-context.js';
-import { asyncExit, type GuestExit } from './guest-exit.js';
+import { asyncExit, disablingExit, type GuestExit } from './guest-exit.js';
 import { injectException, injectVe } from './guest-ve.js';
 import { PAGE_4K } from './pamt.js';
+import { architecturalEntry, type SeptWalk } from './sept.js';
+import { isLeafState, SEPT } from './sept-state.js';
 import type { Td } from './td.js';
 import { EPT_QUALIFICATION, EXIT_REASON, EXTENDED_QUALIFICATION, VECTOR } from './vmx.js';
 
@@ -36,6 +38,14 @@ export const eptViolationExit = (
     gpa: BigInt(gpa - (gpa % PAGE_4K)),
   });
 
+/** The same, with the level that a TDCALL asked for and where the walk ended (td_other_exits.c async_tdexit_ept_violation). */
+export function walkViolationExit({ entry, level }: SeptWalk, gpa: number, requested: number, type: bigint): GuestExit {
+  const state = entry?.state ?? SEPT.FREE;
+  const info = requested | (level << 3) | (state << 6) | (isLeafState(state) ? 1 << 14 : 0);
+  const permissions = (architecturalEntry(entry) & 7n) << 3n;
+  return eptViolationExit(gpa, EPT_QUALIFICATION.WRITE | permissions, type | (BigInt(info) << 32n));
+}
+
 /**
  * An access to memory that is not mapped (td_ept_violation.c): #PF, #VE or a TD exit. Undefined: the guest goes on, with an
  * exception or, where the page has been mapped meanwhile, with the same instruction.
@@ -45,7 +55,7 @@ export function eptViolation(guest: Guest, event: EptViolation): GuestExit | und
   const { td, vcpu, cpu, memory } = guest;
   const realMode = (cpu.mode.cr0 & CR0_PE) === 0n;
   const qualification = ACCESS_BIT[access] | EPT_QUALIFICATION.GLA_VALID | EPT_QUALIFICATION.FINAL;
-  const ve = (rule: 'module.ept.pending-ve' | 'module.ept.shared-ve') =>
+  const ve = (rule: 'module.ept.pending-ve' | 'module.ept.shared-ve' | 'module.ept.gpa-width') =>
     injectVe(guest, rule, {
       exitReason: EXIT_REASON.EPT_VIOLATION,
       qualification,
@@ -55,7 +65,8 @@ export function eptViolation(guest: Guest, event: EptViolation): GuestExit | und
     });
 
   if (memory.isBeyondWidth(gpa)) {
-    injectPf(guest, event);
+    if (!reportsReservedBits(guest)) return injectPf(guest, event);
+    ve('module.ept.gpa-width');
     return undefined;
   }
   // What was on its way to the guest comes again at the next entry, unless another exception takes its place.
@@ -74,8 +85,21 @@ export function eptViolation(guest: Guest, event: EptViolation): GuestExit | und
   return undefined;
 }
 
-function injectPf(guest: Guest, { access, gla }: EptViolation): undefined {
+const CONFIG_FLAGS_MAXGPA_VIRT = 1n << 4n;
+
+/** With CONFIG_FLAGS.MAXGPA_VIRT, which came with the reduction of #VEs, the #PF is a #VE. */
+const reportsReservedBits = ({ td, state }: Guest): boolean =>
+  state.facts.features.veReduction && (td.configuration!.configFlags & CONFIG_FLAGS_MAXGPA_VIRT) !== 0n;
+
+/** #PF, or what a processor makes of it while it delivers another exception (helpers.c inject_pf). */
+function injectPf(guest: Guest, { access, gla, delivering }: EptViolation): GuestExit | undefined {
+  if (delivering?.vector === VECTOR.DF) return disablingExit(EXIT_REASON.TRIPLE_FAULT);
+  if (delivering?.vector === VECTOR.PF || delivering?.vector === VECTOR.VE) {
+    injectException(guest, 'module.ept.gpa-width', VECTOR.DF, 0, gla);
+    return undefined;
+  }
   const user = guest.cpu.mode.cpl === 3 ? PFEC.U : 0;
   const kind = access === 'write' ? PFEC.W : access === 'execute' ? PFEC.ID : 0;
   injectException(guest, 'module.ept.gpa-width', VECTOR.PF, PFEC.P | PFEC.RSVD | user | kind, gla);
+  return undefined;
 }

@@ -84,7 +84,7 @@ function executeXsetbv(guest: Guest, length: number): undefined {
 /** Counters belong to TDs with ATTRIBUTES.PERFMON (td_other_exits.c td_rdpmc_exit); this model's always stand at 0. */
 function executeRdpmc(guest: Guest, length: number): undefined {
   const { cpu, td } = guest;
-  if (!hasFeature(td.configuration!, 'perfmon')) return injectGp(guest, 'module.instruction.rdpmc');
+  if (!hasFeature(td, 'perfmon')) return injectGp(guest, 'module.instruction.rdpmc');
   cpu.gprs[GPR.RAX] = 0n;
   cpu.gprs[GPR.RDX] = 0n;
   advance(guest, length);
@@ -93,7 +93,7 @@ function executeRdpmc(guest: Guest, length: number): undefined {
 /** Native where CPUID has the instructions, and then nothing is waited for; #VE up to 1.5.01, #UD since. */
 function executeMonitor(guest: Guest, name: 'monitor' | 'mwait', length: number): undefined {
   const { td, state } = guest;
-  if (hasFeature(td.configuration!, 'monitor')) return advance(guest, length);
+  if (hasFeature(td, 'monitor')) return advance(guest, length);
   if (state.facts.features.vpInitVersion > 0) return injectUd(guest, 'module.instruction.monitor');
   injectVe(guest, 'module.instruction.ve', { exitReason: VE_REASON[name]!, instructionLength: length });
 }

@@ -1,9 +1,10 @@
 import { INITIAL_STATE } from '../guest/initial-state.js';
 import { advance } from './advance.js';
-import { MSRS } from './fields-msr.js';
+import type { ModuleFeatures } from './facts.js';
+import { MSRS, VE_REDUCTION_MSRS } from './fields-msr.js';
 import { GPR, joined, LOW_32 } from './gpr.js';
 import type { Guest } from './guest-context.js';
-import { type GuestFeature, hasFeature, isGuestFeature } from './guest-features.js';
+import { type GuestFeature, hasFeature, isGuestFeature, reducesVe } from './guest-features.js';
 import { ownRead, ownWrite } from './guest-msr-own.js';
 import { injectGp, injectVe } from './guest-ve.js';
 import type { Td } from './td.js';
@@ -20,28 +21,48 @@ interface MsrRow {
   name: string;
 }
 
-let table: MsrRow[] | undefined;
+const tables = new Map<string, MsrRow[]>();
 
-const rows = (): MsrRow[] => {
-  table ??= MSRS.trim()
-    .split('\n')
-    .map((line) => {
-      const [first = '', last = '', read = '', write = '', ...name] = line.split(' ');
-      return { first: Number.parseInt(first, 16), last: Number.parseInt(last, 16), read, write, name: name.join(' ') };
-    });
-  return table;
-};
+function rowsOf(text: string): MsrRow[] {
+  let rows = tables.get(text);
+  if (!rows) {
+    rows = text
+      .trim()
+      .split('\n')
+      .map((line) => {
+        const [first = '', last = '', read = '', write = '', ...name] = line.split(' ');
+        return {
+          first: Number.parseInt(first, 16),
+          last: Number.parseInt(last, 16),
+          read,
+          write,
+          name: name.join(' '),
+        };
+      });
+    tables.set(text, rows);
+  }
+  return rows;
+}
+
+function find(index: number, { veReduction }: ModuleFeatures): MsrRow | undefined {
+  const covers = ({ first, last }: MsrRow): boolean => index >= first && index <= last;
+  return (veReduction ? rowsOf(VE_REDUCTION_MSRS).find(covers) : undefined) ?? rowsOf(MSRS).find(covers);
+}
 
 const X2APIC_APICID = 0x802;
 
 /** What RDMSR or WRMSR of `index` does in this TD (td_msr_access.c rd_wr_msr_generic_case, is_msr_dynamic_bit_cleared). */
-export function msrAction(td: Td, index: number, write: boolean, hasTopology: boolean): MsrAction {
-  const row = rows().find(({ first, last }) => index >= first && index <= last);
+export function msrAction(td: Td, index: number, write: boolean, features: ModuleFeatures): MsrAction {
+  const row = find(index, features);
+  const hostsOrNobodys: MsrAction = reducesVe(td) ? 'gp' : 've';
+  // Access to MSRs outside the bitmaps is always the host's business.
+  if (!row) return isInBitmaps(index) ? hostsOrNobodys : 've';
   // The x2APIC id came with TDX_FEATURES0.TOPOLOGY_ENUM.
-  if (!row || (index === X2APIC_APICID && !hasTopology)) return 've';
+  if (index === X2APIC_APICID && features.vpInitVersion === 0) return 've';
   const rule = write ? row.write : row.read;
   const [head = '', tail] = rule.split(':');
-  const has = (feature: GuestFeature): boolean => hasFeature(td.configuration!, feature);
+  if (head === 'reduced') return hostsOrNobodys;
+  const has = (feature: GuestFeature): boolean => hasFeature(td, feature);
   if (head === 've-with') return has(tail as GuestFeature) ? 've' : 'gp';
   // IA32_PERF_METRICS and IA32_PERF_CAPABILITIES: natively read only with both.
   if (head === 'other') return has('perfmon') && has('pt') ? 'native' : ((tail as MsrAction | undefined) ?? 'gp');
@@ -49,12 +70,16 @@ export function msrAction(td: Td, index: number, write: boolean, hasTopology: bo
   return head as MsrAction;
 }
 
+const BITMAP = 0x2000;
+const HIGH_MSRS = 0xc000_0000;
+const isInBitmaps = (index: number): boolean => index < BITMAP || (index >= HIGH_MSRS && index < HIGH_MSRS + BITMAP);
+
 /** RDMSR and WRMSR, ECX the index, EDX:EAX the value. */
 export function msr(guest: Guest, write: boolean, length: number): undefined {
   const { cpu, td, state } = guest;
   const { gprs } = cpu;
   const index = Number(gprs[GPR.RCX]! & LOW_32);
-  let action = msrAction(td, index, write, state.facts.features.vpInitVersion > 0);
+  let action = msrAction(td, index, write, state.facts.features);
   const value = joined(gprs[GPR.RDX]!, gprs[GPR.RAX]!);
   if (action === 'own' || action === 'native') {
     const access = action === 'own' ? (write ? ownWrite : ownRead) : write ? nativeWrite : nativeRead;

@@ -5,6 +5,7 @@ import { Diversion } from './guest-exit.js';
 import { injectVe } from './guest-ve.js';
 import { PAGE_4K } from './pamt.js';
 import { refuse } from './refusal.js';
+import { spanOf } from './sept-leaves.js';
 import { EPT_QUALIFICATION, EXIT_REASON, EXTENDED_QUALIFICATION } from './vmx.js';
 
 /** Memory that a TDCALL names. It lies within one page. */
@@ -73,4 +74,14 @@ const TDCALL_LENGTH = 4;
 /** Refuses an operand that is not aligned to `alignment` bytes, a power of two. */
 export function checkAligned(gpa: bigint, alignment: number, name: TdxOperandName): void {
   if (gpa & BigInt(alignment - 1)) throw refuse('module.operand.alignment', name);
+}
+
+/** Level up to `maxLevel` in bits 2:0 and the private GPA that is aligned to it in 51:12 of RCX. */
+export function pageOperand({ memory }: Guest, rcx: bigint, maxLevel: number): { gpa: number; level: number } {
+  const level = Number(rcx & 7n);
+  const gpa = Number(rcx - BigInt(level));
+  if (rcx >> 52n !== 0n || level > maxLevel || gpa % spanOf(level) !== 0)
+    throw refuse('module.accept.mapping-info', 'RCX');
+  if (memory.isShared(gpa) || memory.isBeyondWidth(gpa)) throw refuse('module.operand.gpa', 'RCX');
+  return { gpa, level };
 }

@@ -1,5 +1,6 @@
 import type { GuestEngine, GuestEvent } from '../guest/engine.js';
 import type { Guest } from './guest-context.js';
+import { enterState, leaveState } from './guest-debug.js';
 import { eptViolation } from './guest-ept.js';
 import { disablingExit, type GuestExit, interruptExit } from './guest-exit.js';
 import { instruction, io } from './guest-instruction.js';
@@ -47,14 +48,14 @@ export async function enterGuest(
 
 async function run(guest: Guest, args: VpEnterArgs, signal: AbortSignal): Promise<GuestExit> {
   const { cpu, vcpu, trace } = guest;
-  cpu.gprs.set(vcpu.gprs);
+  enterState(vcpu, cpu);
   if (vcpu.lastTdExit === LAST_EXIT.TDVMCALL) completeVmcall(cpu, args);
   let exit: GuestExit | undefined;
   while (!exit) {
     if (performance.now() > sliceEnd) await turn();
     exit = signal.aborted ? interruptExit() : answer(guest, await cpu.run(signal));
   }
-  vcpu.gprs.set(cpu.gprs);
+  leaveState(vcpu, cpu);
   trace?.({ kind: 'exit', exitReason: Number(exit.registers.status & 0xffffn), vcpu: vcpu.index, rip: cpu.rip });
   return exit;
 }

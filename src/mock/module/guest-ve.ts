@@ -14,11 +14,18 @@ export interface VeInfo {
   category: number;
 }
 
-const CATEGORY = { ARCH: 0, PENDING: 1, CONFIG_PARAVIRT: 0x10, NON_CONFIG_PARAVIRT: 0x11 } as const;
+const CATEGORY = {
+  ARCH: 0,
+  PENDING: 1,
+  RESERVED_GPA_BITS: 2,
+  CONFIG_PARAVIRT: 0x10,
+  NON_CONFIG_PARAVIRT: 0x11,
+} as const;
 
 const categoryOf = (rule: GuestRuleId): number => {
   if (rule === 'module.ept.pending-ve') return CATEGORY.PENDING;
   if (rule === 'module.ept.shared-ve') return CATEGORY.ARCH;
+  if (rule === 'module.ept.gpa-width') return CATEGORY.RESERVED_GPA_BITS;
   return rule === 'module.instruction.ve' ? CATEGORY.NON_CONFIG_PARAVIRT : CATEGORY.CONFIG_PARAVIRT;
 };
 

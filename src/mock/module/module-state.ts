@@ -23,6 +23,8 @@ export interface ModuleState {
   readonly vcpus: Map<number, Vcpu>;
   /** The native time-stamp counter. */
   readonly tsc: () => bigint;
+  /** REPORTMACSTRUCTs that TDG.MR.REPORT made, oldest first. */
+  readonly reports: Set<string>;
   /** An internal check failed: the module shut TDX down and never answers again. */
   stopped: boolean;
 }
@@ -35,5 +37,6 @@ export const newModuleState = (
   kot: new Kot(parts.facts),
   tds: new Map(),
   vcpus: new Map(),
+  reports: new Set(),
   stopped: false,
 });

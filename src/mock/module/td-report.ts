@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ModuleBoot } from './boot.js';
+import type { ModuleState } from './module-state.js';
 import type { Td } from './td.js';
 
 // TDREPORT_STRUCT: REPORTMACSTRUCT (256 bytes), TEE_TCB_INFO (239) and 17 zeros, TDINFO_STRUCT (512). Source: tdx_api_defs.h
@@ -8,7 +9,7 @@ import type { Td } from './td.js';
 const SIZE = 1024;
 const TCB_INFO = { offset: 256, size: 239, SVN: 8, MRSEAM: 24, SVN_2: 128 } as const;
 const TD_INFO = { offset: 512, size: 512 } as const;
-const MAC_STRUCT = { TCB_HASH: 32, INFO_HASH: 80, DATA: 128, MAC: 224 } as const;
+const MAC_STRUCT = { SIZE: 256, TCB_HASH: 32, INFO_HASH: 80, DATA: 128, MAC: 224 } as const;
 const TYPE_TDX = 0x81;
 
 /** Bit i: a field lies at 8 * i. VALID, TEE_TCB_SVN, MRSEAM; TEE_TCB_SVN_2 for modules that have it. */
@@ -25,6 +26,21 @@ const text = (value: string, size: number): Uint8Array => {
 };
 
 const sha384 = (bytes: Uint8Array): Uint8Array => createHash('sha384').update(bytes).digest();
+
+// Reports that TDG.MR.VERIFYREPORT still knows.
+const MAX_REPORTS = 1024;
+const macKey = (report: Uint8Array): string =>
+  createHash('sha256').update(report.subarray(0, MAC_STRUCT.SIZE)).digest('base64');
+
+/** Notes a report that the module made. */
+export function rememberReport({ reports }: ModuleState, report: Uint8Array): void {
+  const [oldest] = reports;
+  if (oldest !== undefined && reports.size >= MAX_REPORTS) reports.delete(oldest);
+  reports.add(macKey(report));
+}
+
+/** Whether a REPORTMACSTRUCT is one that the module made. */
+export const isOurReport = ({ reports }: ModuleState, macStruct: Uint8Array): boolean => reports.has(macKey(macStruct));
 
 /**
  * The report of a TD: its configuration and measurements, with right hashes. CPUSVN is 0, TEE_TCB_SVN has the version of the

@@ -4,9 +4,11 @@ import type { Guest } from './guest-context.js';
 import { Diversion, type GuestExit } from './guest-exit.js';
 import { injectGp } from './guest-ve.js';
 import { Refusal, refuse } from './refusal.js';
+import { tdgMemPageAttrRd, tdgMemPageAttrWr, tdgVpEnter, tdgVpInvept, tdgVpInvvpid } from './tdg-l2.js';
 import { tdgMemPageAccept } from './tdg-mem-page-accept.js';
 import { tdgMrReport } from './tdg-mr-report.js';
 import { tdgMrRtmrExtend } from './tdg-mr-rtmr-extend.js';
+import { tdgMrVerifyreport } from './tdg-mr-verifyreport.js';
 import { tdgVmRd, tdgVmWr, tdgVpRd, tdgVpWr } from './tdg-rd-wr.js';
 import { tdgSysRd, tdgSysRdall } from './tdg-sys-rd.js';
 import { tdgVpCpuidveSet } from './tdg-vp-cpuidve-set.js';
@@ -29,6 +31,12 @@ export const TDG = {
   VP_WR: 10,
   SYS_RD: 11,
   SYS_RDALL: 12,
+  MR_VERIFYREPORT: 22,
+  MEM_PAGE_ATTR_RD: 23,
+  MEM_PAGE_ATTR_WR: 24,
+  VP_ENTER: 25,
+  VP_INVEPT: 26,
+  VP_INVVPID: 27,
 } as const;
 
 /** A leaf reads and writes the guest's registers, and throws a Refusal or a Diversion; a value is a TD exit behind the instruction. */
@@ -48,6 +56,12 @@ const LEAVES: Readonly<Record<number, TdgLeaf>> = {
   [TDG.VP_WR]: tdgVpWr,
   [TDG.SYS_RD]: tdgSysRd,
   [TDG.SYS_RDALL]: tdgSysRdall,
+  [TDG.MR_VERIFYREPORT]: tdgMrVerifyreport,
+  [TDG.MEM_PAGE_ATTR_RD]: tdgMemPageAttrRd,
+  [TDG.MEM_PAGE_ATTR_WR]: tdgMemPageAttrWr,
+  [TDG.VP_ENTER]: tdgVpEnter,
+  [TDG.VP_INVEPT]: tdgVpInvept,
+  [TDG.VP_INVVPID]: tdgVpInvvpid,
 };
 
 /** TDCALL (tdx_td_dispatcher.c td_call), `length` bytes long: a TD exit, or undefined where the guest goes on. */

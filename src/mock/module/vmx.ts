@@ -33,6 +33,6 @@ export const EPT_QUALIFICATION = {
 } as const;
 
 /** Types of the extended exit qualification (vmcs_defs.h vmx_eeq_type_t). */
-export const EXTENDED_QUALIFICATION = { NONE: 0n, ACCEPT: 1n, PENDING_EPT_VIOLATION: 6n } as const;
+export const EXTENDED_QUALIFICATION = { NONE: 0n, ACCEPT: 1n, ATTR_WR: 5n, PENDING_EPT_VIOLATION: 6n } as const;
 
 export const RFLAGS_RF = 1n << 16n;

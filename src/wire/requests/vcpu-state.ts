@@ -57,7 +57,7 @@ function protectedApic(vcpu: VcpuObject): void {
 /** The kernel storey keeps these of a plain vCPU. */
 const kernelState = (
   name: string,
-  kind: 'fpu' | 'xcrs',
+  kind: 'xsave' | 'xcrs',
   struct: Struct<Fields>,
   get: number,
   set: number,
@@ -128,10 +128,10 @@ export function msrIo(
 
 /** State of a vCPU that KVM hands out and takes in. Of a TD it has none (x86.c, has_protected_state). */
 export const vcpuStateRequests: readonly Request<VcpuObject>[] = [
-  ...kernelState('FPU', 'fpu', kvmFpu, ior(0x8c, kvmFpu), iow(0x8d, kvmFpu)),
+  ...keptStruct('FPU', kvmFpu, ior(0x8c, kvmFpu), iow(0x8d, kvmFpu)),
   ...kernelState('XCRS', 'xcrs', kvmXcrs, ior(0xa6, kvmXcrs), iow(0xa7, kvmXcrs)),
   ...keptStruct('DEBUGREGS', kvmDebugregs, ior(0xa1, kvmDebugregs), iow(0xa2, kvmDebugregs)),
-  ...keptStruct('XSAVE', kvmXsave, ior(0xa4, kvmXsave), iow(0xa5, kvmXsave)),
+  ...kernelState('XSAVE', 'xsave', kvmXsave, ior(0xa4, kvmXsave), iow(0xa5, kvmXsave)),
   keptStruct('XSAVE2', kvmXsave, ior(0xcf, kvmXsave), 0)[0]!,
   ...keptStruct('LAPIC', kvmLapicState, ior(0x8e, kvmLapicState), iow(0x8f, kvmLapicState), protectedApic),
   plain('KVM_GET_VCPU_EVENTS', ior(0x9f, kvmVcpuEvents), getEvents),

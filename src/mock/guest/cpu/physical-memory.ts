@@ -17,4 +17,6 @@ export interface PhysicalMemory {
   write(gpa: number, bytes: Uint8Array): boolean;
   /** The page that holds `gpa`, where its bytes may be used in place until the memory says otherwise. */
   page?(gpa: number): LivePage | undefined;
+  /** False where instructions may not be fetched; left out: everywhere they may. */
+  executable?(gpa: number): boolean;
 }

@@ -16,7 +16,7 @@ export function interpreterEngine(): GuestEngine {
     description: 'interpreter: x86-64 in TypeScript, TDCALL decoded like every other instruction',
     openTd(space: GuestSpace): EngineTd {
       iced();
-      const td = new InterpreterTd(space);
+      const td: InterpreterTd = new InterpreterTd(space, () => tds.delete(td));
       tds.add(td);
       return td;
     },

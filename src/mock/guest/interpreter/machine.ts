@@ -1,5 +1,5 @@
 import { VECTOR } from '../cpu/bits.js';
-import { EptViolation, GuestFault } from '../cpu/fault.js';
+import { EptViolation, GuestFault, Stuck } from '../cpu/fault.js';
 import { readLinear, writeLinear } from '../cpu/linear-memory.js';
 import { isCanonical, translate } from '../cpu/paging.js';
 import type { LivePage, PhysicalMemory } from '../cpu/physical-memory.js';
@@ -29,6 +29,7 @@ export class Machine {
   code: CodeCache = NO_CODE;
   readonly #reads = new Tlb();
   readonly #writes = new Tlb();
+  readonly #fetches = new Tlb();
   readonly #scratch = new DataView(new ArrayBuffer(8));
   readonly #scratchBytes = new Uint8Array(this.#scratch.buffer);
 
@@ -41,6 +42,7 @@ export class Machine {
   flush(): void {
     this.#reads.flush();
     this.#writes.flush();
+    this.#fetches.flush();
     this.code = NO_CODE;
   }
 
@@ -85,9 +87,12 @@ export class Machine {
     const bytes = this.#scratchBytes.subarray(0, size);
     const offset = linear & OFFSET;
     const page = offset + size > PAGE_SIZE ? undefined : this.#writable(linear);
-    if (page === undefined) return this.writeBytes(linear, bytes.slice());
-    page.bytes.set(bytes, offset);
-    codeWritten(page, offset, size);
+    if (page === undefined) {
+      this.writeBytes(linear, bytes.slice());
+    } else {
+      page.bytes.set(bytes, offset);
+      codeWritten(page, offset, size);
+    }
   }
 
   readBytes(linear: number, length: number): Uint8Array {
@@ -133,7 +138,8 @@ export class Machine {
     const page = this.#writes.find(Math.floor(linear / PAGE_SIZE));
     if (page === undefined) {
       this.#scratch.setUint8(0, value);
-      return this.#slowWrite(linear, 1);
+      this.#slowWrite(linear, 1);
+      return;
     }
     page.bytes[linear & OFFSET] = value;
     if (page.code !== undefined) codeWritten(page, linear & OFFSET, 1);
@@ -144,7 +150,8 @@ export class Machine {
     const page = this.#writes.find(Math.floor(linear / PAGE_SIZE));
     if (page === undefined || offset > PAGE_SIZE - 2) {
       this.#scratch.setUint16(0, value, true);
-      return this.#slowWrite(linear, 2);
+      this.#slowWrite(linear, 2);
+      return;
     }
     page.view.setUint16(offset, value, true);
     if (page.code !== undefined) codeWritten(page, offset, 2);
@@ -155,7 +162,8 @@ export class Machine {
     const page = this.#writes.find(Math.floor(linear / PAGE_SIZE));
     if (page === undefined || offset > PAGE_SIZE - 4) {
       this.#scratch.setInt32(0, value, true);
-      return this.#slowWrite(linear, 4);
+      this.#slowWrite(linear, 4);
+      return;
     }
     page.view.setInt32(offset, value, true);
     if (page.code !== undefined) codeWritten(page, offset, 4);
@@ -167,7 +175,8 @@ export class Machine {
     if (page === undefined || offset > PAGE_SIZE - 8) {
       this.#scratch.setInt32(0, lo, true);
       this.#scratch.setInt32(4, hi, true);
-      return this.#slowWrite(linear, 8);
+      this.#slowWrite(linear, 8);
+      return;
     }
     page.view.setInt32(offset, lo, true);
     page.view.setInt32(offset + 4, hi, true);
@@ -182,14 +191,30 @@ export class Machine {
     if ((linear & OFFSET) + size > PAGE_SIZE) this.#writable(linear + size - 1);
   }
 
-  /** Bytes of instructions at a linear address: up to the end of its page, and the page where they can be cached. */
-  fetch(linear: number): { bytes: Uint8Array; page: LivePage | undefined } {
-    const gpa = this.#physical(linear, 'execute');
-    const page = this.memory.page?.(gpa);
-    const offset = gpa % PAGE_SIZE;
-    const bytes = page?.bytes.subarray(offset) ?? this.memory.read(gpa, Math.min(15, PAGE_SIZE - offset));
+  /** The page of instructions at a linear address; undefined where the memory has no pages that can be used in place. */
+  codePage(linear: number): LivePage | undefined {
+    const number = Math.floor(linear / PAGE_SIZE);
+    const known = this.#fetches.find(number);
+    if (known !== undefined) return known;
+    const page = this.memory.page?.(this.#executable(linear));
+    if (page !== undefined) this.#fetches.add(number, page);
+    return page;
+  }
+
+  /** Bytes of instructions at a linear address, up to the end of its page. */
+  codeBytes(linear: number): Uint8Array {
+    const page = this.codePage(linear);
+    if (page !== undefined) return page.bytes.subarray(linear & OFFSET);
+    const gpa = this.#executable(linear);
+    const bytes = this.memory.read(gpa, Math.min(15, PAGE_SIZE - (gpa % PAGE_SIZE)));
     if (bytes === undefined) throw new EptViolation(gpa, unsigned(linear), 'execute');
-    return { bytes, page };
+    return bytes;
+  }
+
+  #executable(linear: number): number {
+    const gpa = this.#physical(linear, 'execute');
+    if (this.memory.executable?.(gpa) === false) throw new Stuck('code in shared memory, which a TD cannot execute');
+    return gpa;
   }
 
   /** Makes the decoded instructions of this page the current ones. */

@@ -31,6 +31,11 @@ export class SpaceMemory implements PhysicalMemory {
     return page;
   }
 
+  /** A TD executes private memory only. */
+  executable(gpa: number): boolean {
+    return !this.#isShared(gpa);
+  }
+
   read(gpa: number, length: number): Uint8Array | undefined {
     if (this.#isShared(gpa)) return this.#space.readShared(gpa - this.#space.sharedBit, length);
     const offset = gpa % PAGE_SIZE;

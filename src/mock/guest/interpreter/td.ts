@@ -6,8 +6,11 @@ export class InterpreterTd implements EngineTd {
   readonly #memory: SpaceMemory;
   readonly #vcpus: InterpreterVcpu[] = [];
 
-  constructor(space: GuestSpace) {
+  readonly #onClose: () => void;
+
+  constructor(space: GuestSpace, onClose: () => void) {
     this.#memory = new SpaceMemory(space);
+    this.#onClose = onClose;
   }
 
   createVcpu(_index: number, gprs: BigUint64Array): EngineVcpu {
@@ -36,5 +39,6 @@ export class InterpreterTd implements EngineTd {
 
   close(): void {
     for (const vcpu of this.#vcpus) vcpu.close();
+    this.#onClose();
   }
 }

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { EFER_SCE } from '../cpu/bits.js';
 import { GuestFault } from '../cpu/fault.js';
 import type { CpuState } from '../cpu/state.js';
 import { initialState, signed } from '../cpu/state.js';
@@ -37,6 +38,10 @@ class Mode implements ProcessorMode {
   }
   get efer(): bigint {
     return BigInt(this.#state.efer);
+  }
+  /** SCE only: the rest follows from what the processor does. */
+  set efer(value: bigint) {
+    this.#state.efer = (this.#state.efer & ~EFER_SCE) | (Number(value) & EFER_SCE);
   }
   get xcr0(): bigint {
     return this.#state.xcr0;
@@ -85,8 +90,8 @@ export class InterpreterVcpu implements EngineVcpu {
     this.#machine.flush(); // AC
   }
 
-  inject(vector: number, errorCode?: number): void {
-    this.#pending = new GuestFault(vector, errorCode);
+  inject(vector: number, errorCode?: number, cr2?: bigint): void {
+    this.#pending = new GuestFault(vector, errorCode, cr2);
   }
 
   /** Memory that others changed meanwhile is looked at anew. */

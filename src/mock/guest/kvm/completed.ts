@@ -1,5 +1,6 @@
 // KVM tells of a write, to memory or to a port, when the instruction is done: registers have changed already. A TD's module
 // wants to see the instruction not begun. Here it is found again, backwards, and what it did to registers is undone.
+import { PAGE_SIZE } from '../../../kvm/constants.js';
 import type { CpuState } from '../cpu/index.js';
 import type { Insn } from '../interpreter/decode.js';
 import { codeAddress, decodeAt, MAX_INSN, type Observer, operandAddress, stringSize } from './code.js';
@@ -16,7 +17,7 @@ const LEAD = 48;
 /** A write that has left KVM_RUN. */
 export interface MemoryWrite {
   gpa: number;
-  size: number;
+  data: Uint8Array;
 }
 export interface PortWrite {
   port: number;
@@ -52,8 +53,24 @@ const pointersOf = ({ name }: Insn): readonly number[] =>
 
 const nothing = (): void => {};
 
+/** KVM hands a write over in pieces of at most 8 bytes, within a page. */
+const sizeOfFirst = (size: number, gpa: number): number => Math.min(size, 8, PAGE_SIZE - (gpa % PAGE_SIZE));
+
+/** Whether a MOV can have stored `data`; true for what it cannot be told of. */
+function isStored(state: CpuState, { name, operands }: Insn, data: Uint8Array): boolean {
+  const source = operands[1];
+  if (name !== 'Mov' || source === undefined) return true;
+  let value: bigint;
+  if (source.kind === 'immediate') ({ value } = source);
+  else if (source.kind === 'reg' && source.file === 'gpr') {
+    value = (state.gprs[source.number] as bigint) >> (source.highByte ? 8n : 0n);
+  } else return true;
+  return data.every((byte, i) => Number((value >> BigInt(8 * i)) & 0xffn) === byte);
+}
+
 /** How `insn`, just executed, would have written to `write.gpa`. */
-function writesMemory(state: CpuState, observer: Observer, { gpa, size }: MemoryWrite): Try {
+function writesMemory(state: CpuState, observer: Observer, { gpa, data }: MemoryWrite): Try {
+  const size = data.length;
   const hits = (linear: number | undefined): linear is number =>
     linear !== undefined && observer.find(state, linear, 'write') === gpa;
   return (insn) => {
@@ -69,7 +86,8 @@ function writesMemory(state: CpuState, observer: Observer, { gpa, size }: Memory
       if (!hits(gla)) return undefined;
       return { gla, registers: () => state.setSignedGpr(RSP, gla + bytes) };
     }
-    if (first?.kind !== 'memory' || (first.size !== 0 && first.size < size)) return undefined;
+    if (first?.kind !== 'memory' || (first.size !== 0 && sizeOfFirst(first.size, gpa) !== size)) return undefined;
+    if (!isStored(state, insn, data)) return undefined;
     const gla = operandAddress(state, first);
     return hits(gla) ? { gla, registers: nothing } : undefined;
   };
@@ -180,7 +198,7 @@ export function completedWrite(
   gpa: number,
   data: Uint8Array,
 ): Completed | undefined {
-  const found = search(state, observer, writesMemory(state, observer, { gpa, size: data.length }));
+  const found = search(state, observer, writesMemory(state, observer, { gpa, data }));
   if (found !== undefined) return found;
   return observer.find(state, state.signedGpr(RSP), 'write') === gpa ? searchCall(state, observer, data) : undefined;
 }

@@ -117,9 +117,9 @@ async function settle(vcpu: KvmEngineVcpu, data?: Uint8Array): Promise<void> {
   const kept = typeof insn === 'string' ? [] : writesBesides(state, insn, td.observer);
   const bytes = kept.map(({ gpa, size }) => td.software.read(gpa, size));
   const events = kvm.getVcpuEvents();
-  const fpu = kvm.getFpu();
+  const xsave = kvm.getXsave();
   await vcpu.complete(data && { data });
-  kvm.setFpu(fpu);
+  kvm.setXsave(xsave);
   kvm.setVcpuEvents(events);
   for (const [i, { gpa }] of kept.entries()) if (bytes[i] !== undefined) td.software.write(gpa, bytes[i]);
   vcpu.changed();

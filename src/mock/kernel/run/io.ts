@@ -7,6 +7,8 @@ import type { TdRun } from './td-run.js';
 /** What a read gives when nobody answers. */
 const EMPTY_BUS = 0xff;
 
+const completeOut = (): Handled => 'enter';
+
 /** tdx_emulate_io(): R12 bytes per access, R13 1 for a write, R14 the port, R15 what is written. KVM has no device of its own. */
 export function emulateIo(run: TdRun): Handled {
   const { r12: size, r13: write, r14, r15 } = run.regs;
@@ -15,7 +17,7 @@ export function emulateIo(run: TdRun): Handled {
   const access = { reason: 'io', size: bytes, port: Number(r14 & 0xffffn), count: 1 } as const;
   if (write) {
     const exit: IoExit = { ...access, direction: 'out', data: toBytes(r15, bytes) };
-    return { exit, complete: () => 'enter' };
+    return { exit, complete: completeOut };
   }
   return {
     exit: { ...access, direction: 'in', data: new Uint8Array(0) },

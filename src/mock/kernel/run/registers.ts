@@ -18,14 +18,18 @@ export const toInt = (register: bigint): number => Number(BigInt.asIntN(32, regi
 
 /** A register's lowest `size` bytes, 1 to 8, as they lie in memory. */
 export function toBytes(register: bigint, size: number): Uint8Array {
-  const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setBigUint64(0, register, true);
-  return bytes.subarray(0, size);
+  const bytes = new Uint8Array(size);
+  let word = toInt(register);
+  for (let i = 0; i < size; i++, word >>= 8) {
+    if (i === 4) word = toInt(register >> 32n);
+    bytes[i] = word;
+  }
+  return bytes;
 }
 
 /** At most 8 bytes as a register, zero-extended. */
 export function fromBytes(bytes: Uint8Array): bigint {
-  const wide = new Uint8Array(8);
-  wide.set(bytes);
-  return new DataView(wide.buffer).getBigUint64(0, true);
+  let register = 0n;
+  for (const [i, byte] of bytes.entries()) register |= BigInt(byte) << BigInt(8 * i);
+  return register;
 }

@@ -41,18 +41,30 @@ export class TdRun {
   #unhalted = false;
   readonly apic: LocalApic;
   readonly msrs: Msrs;
-  readonly #shared: SharedMemory;
   #complete: UserExit['complete'];
   #takes: Takes | undefined;
-  /** Of the KVM_RUN under way: takes the processor out of the guest. */
-  #kick: AbortController | undefined;
+  /** Takes the processor out of the guest. */
+  #kick = new AbortController();
+  /** The signal of the last KVM_RUN; listened to until another comes, for most runs of a vCPU share theirs. */
+  #signal: AbortSignal | undefined;
+  readonly #onSignal = () => this.kick();
+  readonly #host: EnterHost;
   /** Of a halted vCPU in KVM_RUN: ends the wait. */
   #wake: (() => void) | undefined;
 
   constructor(readonly vcpu: TdVcpu) {
     this.apic = new LocalApic(vcpu);
     this.msrs = new Msrs(this);
-    this.#shared = new SharedMemory(vcpu.td.vm);
+    const shared = new SharedMemory(vcpu.td.vm);
+    const kicked = () => this.#kick.signal;
+    this.#host = {
+      get signal() {
+        return kicked();
+      },
+      readShared: (gpa, length) => shared.read(gpa, length),
+      writeShared: (gpa, bytes) => shared.write(gpa, bytes),
+      isMmio: (gpa) => shared.isMmio(gpa),
+    };
   }
 
   get td(): Td {
@@ -85,7 +97,7 @@ export class TdRun {
 
   /** kvm_vcpu_kick(): out of the guest, to look what there is to do. */
   kick(): void {
-    this.#kick?.abort();
+    this.#kick.abort();
     this.wake();
   }
 
@@ -104,24 +116,33 @@ export class TdRun {
     if (next !== 'enter') return this.#leave(next);
     if (signal.aborted) throw new Refusal('kvm.run.signal');
     step(() => this.vcpu.checkRun());
-    this.#kick = new AbortController();
-    const onAbort = () => this.kick();
-    signal.addEventListener('abort', onAbort, { once: true });
+    this.#listen(signal);
     try {
       for (;;) {
         if (this.td.vm.dead) throw new Refusal('kvm.vm-dead');
         if (signal.aborted) throw new Refusal('kvm.run.signal');
         if (this.halted) await this.#block(signal);
-        else next = await this.#enter(request, this.#kick.signal);
+        else next = await this.#enter(request);
         if (next !== 'enter') return this.#leave(next);
       }
     } catch (error) {
       if (!(error instanceof NoEngine)) throw error;
       return { reason: 'unknown', exitReason: 0, detail: `${NO_ENGINE}: ${error.message}` };
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-      this.#kick = undefined;
     }
+  }
+
+  /** The vCPU's descriptor is closed: no KVM_RUN comes any more. */
+  release(): void {
+    this.#signal?.removeEventListener('abort', this.#onSignal);
+    this.#signal = undefined;
+  }
+
+  #listen(signal: AbortSignal): void {
+    if (this.#kick.signal.aborted) this.#kick = new AbortController();
+    if (signal === this.#signal) return;
+    this.release();
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#onSignal, { once: true });
   }
 
   #leave(left: UserExit): VcpuExit {
@@ -131,17 +152,11 @@ export class TdRun {
   }
 
   /** vcpu_enter_guest(): one TDH.VP.ENTER and what it leaves to do. */
-  async #enter({ step }: RunRequest, signal: AbortSignal): Promise<Handled> {
+  async #enter({ step }: RunRequest): Promise<Handled> {
     await letOthersRun();
     const { regs, vcpu } = this;
-    const host: EnterHost = {
-      signal,
-      readShared: (gpa, length) => this.#shared.read(gpa, length),
-      writeShared: (gpa, bytes) => this.#shared.write(gpa, bytes),
-      isMmio: (gpa) => this.#shared.isMmio(gpa),
-    };
     this.apic.posted.clear();
-    const result = await step(() => this.td.seamcalls.vpEnter({ ...regs, rcx: vcpu.tdvpr }, host));
+    const result = await step(() => this.td.seamcalls.vpEnter({ ...regs, rcx: vcpu.tdvpr }, this.#host));
     this.vpEnterRet = result.status;
     takeRegisters(regs, result);
     return step(() => handleExit(this, stuckText(result.stuck)));

@@ -8,7 +8,6 @@ import { AbortError, KvmStateError } from '../../../kvm/errors.js';
 import type { ExitReply, VcpuExit } from '../../../kvm/exits.js';
 import { packRegs, packSregs, unpackRegs, unpackSregs } from '../../../kvm/registers.js';
 import type {
-  KvmFpu,
   KvmRegs,
   KvmSregs,
   KvmVcpu,
@@ -18,7 +17,7 @@ import type {
   TdxMemRegion,
   TdxVcpuOps,
 } from '../../../kvm/vcpu.js';
-import { packFpu, packVcpuEvents, packXcrs, unpackFpu, unpackVcpuEvents, unpackXcrs } from '../../../kvm/vcpu-state.js';
+import { packVcpuEvents, packXcrs, unpackVcpuEvents, unpackXcrs, xsaveBytes } from '../../../kvm/vcpu-state.js';
 import { Refusal } from '../refusal.js';
 import { type InitMemRegion, type TdxCmdData, tdxCmdData, type UserValue, userValue } from '../user.js';
 import type { Vcpu } from '../vcpu.js';
@@ -35,6 +34,7 @@ const RESUMABLE = new Set([4, 11]);
 
 const EINTR = 4;
 const EAGAIN = 11;
+const IMMEDIATE_EXIT = AbortSignal.abort();
 
 /** A vCPU of a modelled host. */
 export class MockVcpu implements KvmVcpu {
@@ -96,13 +96,13 @@ export class MockVcpu implements KvmVcpu {
     this.#issue('KVM_SET_SREGS', () => this.kernel.setSregs(checked));
   }
 
-  getFpu(): KvmFpu {
-    return unpackFpu(this.#issue('KVM_GET_FPU', () => this.kernel.getState('KVM_GET_FPU', 'fpu')));
+  getXsave(): Uint8Array {
+    return this.#issue('KVM_GET_XSAVE', () => this.kernel.getState('KVM_GET_XSAVE', 'xsave'));
   }
 
-  setFpu(fpu: KvmFpu): void {
-    const packed = packFpu(fpu);
-    this.#issue('KVM_SET_FPU', () => this.kernel.setState('KVM_SET_FPU', 'fpu', packed));
+  setXsave(xsave: Uint8Array): void {
+    const packed = xsaveBytes(xsave);
+    this.#issue('KVM_SET_XSAVE', () => this.kernel.setState('KVM_SET_XSAVE', 'xsave', packed));
   }
 
   getXcrs(): KvmXcr[] {
@@ -126,7 +126,7 @@ export class MockVcpu implements KvmVcpu {
   }
 
   async run(options: RunOptions = {}): Promise<VcpuExit> {
-    const { signal, reply, ports } = runOptions(options);
+    const { signal, reply, ports, completeOnly } = runOptions(options);
     this.#demandIdle();
     if (signal?.aborted) throw new AbortError(signal.reason);
     checkReply(reply, this.kernel.takes);
@@ -135,7 +135,7 @@ export class MockVcpu implements KvmVcpu {
     const onAbort = () => interrupt.abort();
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      return await this.#runUntilExit(reply, interrupt.signal, ports);
+      return await this.#runUntilExit(reply, completeOnly ? IMMEDIATE_EXIT : interrupt.signal, ports);
     } catch (refusal) {
       if (this.#closed) throw new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`);
       if (!(refusal instanceof Refusal)) throw refusal;

@@ -1,4 +1,6 @@
 // Control and debug registers, descriptor table registers, TR and LDTR, and what else only the supervisor may do.
+
+import { CONTROL_REGISTER_RULES, type Rule } from '../../../../rulebook/index.js';
 import {
   CR0_CD,
   CR0_NE,
@@ -42,18 +44,21 @@ const refuse = (): never => {
 const CR0_BITS = 0xe005_003f;
 const CR4_BITS = 0x00ff_ffff & ~0x8000;
 
-/**
- * A value for CR0 (helpers.c write_guest_cr0): NE must stay set (IA32_VMX_CR0_FIXED0). Leaving protected mode and turning
- * the caches off are legal on a processor, but a TDX module makes a #VE of them, which this processor cannot raise.
- */
+/** What a TDX module makes of a value: #GP, or a #VE that this processor cannot raise, which ends the run. */
+function obey(rule: Rule): never {
+  if (rule.exception === VECTOR.GP) return refuse();
+  throw new Stuck(`a write that TDX answers with #VE (${rule.what})`);
+}
+
 function writeCr0(m: Machine, value: bigint): void {
   const { state } = m;
   const next = Number(value & 0xffff_ffffn);
   const set = (bits: number): boolean => (next & bits) !== 0;
-  if (value >> 32n !== 0n || !set(CR0_NE) || (set(CR0_PG) && !set(CR0_PE)) || (set(CR0_NW) && !set(CR0_CD))) refuse();
+  if (!set(CR0_NE)) obey(CONTROL_REGISTER_RULES['module.cr0.ne']);
+  if (value >> 32n !== 0n || (set(CR0_PG) && !set(CR0_PE)) || (set(CR0_NW) && !set(CR0_CD))) refuse();
   if ((state.cr4 & CR4_CET) !== 0 && !set(CR0_WP)) refuse();
-  if (!set(CR0_PE)) throw new Stuck('leaving protected mode (CR0.PE), which TDX does not allow');
-  if (set(CR0_CD)) throw new Stuck('turning the caches off (CR0.CD), which TDX does not allow');
+  if (!set(CR0_PE)) obey(CONTROL_REGISTER_RULES['module.cr0.pe']);
+  if (set(CR0_CD)) obey(CONTROL_REGISTER_RULES['module.cr0.cd']);
   const turnsOn = set(CR0_PG) && (state.cr0 & CR0_PG) === 0;
   const turnsOff = !set(CR0_PG) && (state.cr0 & CR0_PG) !== 0;
   if (turnsOn) {
@@ -68,18 +73,18 @@ function writeCr0(m: Machine, value: bigint): void {
   m.flush();
 }
 
-/** A value for CR4: SMXE and reserved bits fault; MCE and VMXE are the module's, which makes a #VE of a change. */
 function writeCr4(m: Machine, value: bigint): void {
   const { state } = m;
   const next = Number(value & 0xffff_ffffn);
   const set = (bits: number): boolean => (next & bits) !== 0;
-  if (value >> 32n !== 0n || (next & ~CR4_BITS) !== 0 || set(CR4_SMXE)) refuse();
+  if (value >> 32n !== 0n || (next & ~CR4_BITS) !== 0) refuse();
+  if (set(CR4_SMXE)) obey(CONTROL_REGISTER_RULES['module.cr4.smxe']);
   if (state.longActive && !set(CR4_PAE)) refuse();
   if (set(CR4_PCIDE) && !state.longActive) refuse();
   if (set(CR4_CET)) throw new Stuck('CR4.CET');
   if (set(CR4_LA57)) throw new Stuck('five-level paging (CR4.LA57)');
-  if (!set(CR4_MCE)) throw new Stuck('clearing CR4.MCE, which TDX does not allow');
-  if (set(CR4_VMXE)) throw new Stuck('setting CR4.VMXE, which TDX does not allow');
+  if (!set(CR4_MCE) && (state.cr4 & CR4_MCE) !== 0) obey(CONTROL_REGISTER_RULES['module.cr4.mce']);
+  if (set(CR4_VMXE)) obey(CONTROL_REGISTER_RULES['module.cr4.vmxe']);
   state.cr4 = next;
   m.flush();
 }

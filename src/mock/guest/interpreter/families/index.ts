@@ -12,11 +12,12 @@ import { shifts } from './shifts.js';
 import { sse } from './sse.js';
 import { stack } from './stack.js';
 import { strings } from './strings.js';
+import { x87 } from './x87.js';
 
 /** Every instruction that the interpreter knows, by mnemonic. MOVSD and CMPSD are two instructions each. */
 export const FAMILIES: ReadonlyMap<string, Family[string]> = new Map(
   [
     ...[arithmetic, bitOperations, branches, controlRegisters, events, fpu, moves, multiplication, processor],
-    ...[shifts, sse, stack, strings],
+    ...[shifts, sse, stack, strings, x87],
   ].flatMap((family) => Object.entries(family)),
 );

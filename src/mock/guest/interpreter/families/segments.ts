@@ -2,6 +2,7 @@
 import { VECTOR } from '../../cpu/bits.js';
 import { isNull, markAccessed, readDescriptor, selectorError } from '../../cpu/descriptors.js';
 import { GuestFault, Stuck } from '../../cpu/fault.js';
+import type { Segment } from '../../cpu/segment.js';
 import { SEGMENTS } from '../decode.js';
 import type { Machine } from '../machine.js';
 
@@ -29,12 +30,18 @@ function loadStackSegment(m: Machine, selector: number): void {
 
 /** Loads ES, SS, DS, FS or GS. @param number the register's encoding. @throws GuestFault. */
 export function loadSegment(m: Machine, number: number, selector: number): void {
-  const { state, memory } = m;
+  const { state } = m;
   if (!state.protectedMode) throw new Stuck('real mode');
   if (number === CS) throw new GuestFault(VECTOR.UD);
-  if (number === SS) return loadStackSegment(m, selector);
-  const segment = state[SEGMENTS[number] as 'ds'];
-  if (isNull(selector)) return segment.setNull(selector);
+  if (number === SS) loadStackSegment(m, selector);
+  else loadDataSegment(m, state[SEGMENTS[number] as 'ds'], selector);
+}
+
+function loadDataSegment({ state, memory }: Machine, segment: Segment, selector: number): void {
+  if (isNull(selector)) {
+    segment.setNull(selector);
+    return;
+  }
   const descriptor = readDescriptor(state, memory, selector);
   const { codeOrData, type, dpl, present } = descriptor;
   const readable = codeOrData && (type & 10) !== 8;

@@ -28,9 +28,12 @@ export function push(m: Machine, size: number, lo: number, hi: number): void {
 /** What lies at the top of the stack, `offset` bytes from it, into `m.lo`, `m.hi`. */
 export function peek(m: Machine, size: number, offset = 0): void {
   const linear = stackAddress(m, m.state.stackPointer + offset, size, false);
-  if (size === 8) return m.read64(linear);
-  m.lo = size === 4 ? m.read32(linear) : m.read16(linear);
-  m.hi = 0;
+  if (size === 8) {
+    m.read64(linear);
+  } else {
+    m.lo = size === 4 ? m.read32(linear) : m.read16(linear);
+    m.hi = 0;
+  }
 }
 
 export function release(m: Machine, bytes: number): void {

@@ -7,8 +7,8 @@ import { segmented } from '../places.js';
 import { compare, compare64 } from './arithmetic.js';
 import type { Family, Translate } from './family.js';
 
-/** Elements after which a repeated instruction lets others run; it goes on when it is executed again. */
-const ELEMENTS_AT_ONCE = 4096;
+/** Elements that count as one instruction, so that a long repetition lets others run; it goes on when it is executed again. */
+const ELEMENTS_AT_ONCE = 64;
 
 type StringOperand = Extract<Operand, { kind: 'string' }>;
 
@@ -24,9 +24,12 @@ function pointer(m: Machine, n: number, addressBits: number): number {
 }
 
 function setPointer(m: Machine, n: number, addressBits: number, value: number): void {
-  if (addressBits === 64) return m.state.setSignedGpr(n, value);
-  m.state.r32[2 * n] = value | 0;
-  m.state.r32[2 * n + 1] = 0;
+  if (addressBits === 64) {
+    m.state.setSignedGpr(n, value);
+  } else {
+    m.state.r32[2 * n] = value | 0;
+    m.state.r32[2 * n + 1] = 0;
+  }
 }
 
 function advance(m: Machine, operand: StringOperand | undefined, size: number): void {
@@ -43,8 +46,8 @@ function at(m: Machine, operand: StringOperand, size: number, write: boolean): n
 
 /** An element into `m.lo`, `m.hi`. */
 function load(m: Machine, linear: number, size: number): void {
-  if (size === 8) return m.read64(linear);
-  m.lo = size === 4 ? m.read32(linear) : size === 2 ? m.read16(linear) : m.read8(linear);
+  if (size === 8) m.read64(linear);
+  else m.lo = size === 4 ? m.read32(linear) : size === 2 ? m.read16(linear) : m.read8(linear);
 }
 
 function store(m: Machine, linear: number, size: number, lo: number, hi: number): void {
@@ -134,14 +137,20 @@ export function string(action: string, size: number): Translate {
     const goOn = insn.repne ? 0 : ZF;
     return (m) => {
       const again = m.next - insn.length;
-      for (let done = 0; counter(m, bits) !== 0; done++) {
-        if (done === ELEMENTS_AT_ONCE) {
-          m.next = again;
-          return;
+      const { flags } = m.state;
+      try {
+        for (let done = 0; counter(m, bits) !== 0; done++) {
+          if (done === ELEMENTS_AT_ONCE) {
+            m.next = again;
+            return;
+          }
+          step(m);
+          countDown(m, bits);
+          if (compares && (m.state.flags & ZF) !== goOn) return;
         }
-        step(m);
-        countDown(m, bits);
-        if (compares && (m.state.flags & ZF) !== goOn) return;
+      } catch (error) {
+        m.state.flags = flags; // SDM volume 2, REP: a fault finds the flags as they were before the instruction
+        throw error;
       }
     };
   };

@@ -1,7 +1,8 @@
-// What may a TD be configured with here? Asks the real kernel where it offers TDs, the model elsewhere.
-//   node scripts/query-capabilities.mjs
-import { KVM_CAP, KVM_X86_TDX_VM, openKvm } from '../dist/index.js';
+// What may a TD be configured with here, and would this one work?
+//   node examples/query.mjs
+import { gatherHostFacts, KVM_CAP, KVM_X86_TDX_VM, openKvm, validateTd } from 'kvm-tdx';
 
+// The real kernel where it offers TDs, the model elsewhere. What answers is in every output of ours, and should be in yours.
 const system = openKvm();
 console.log(`${system.backend}: ${system.description}`);
 
@@ -20,6 +21,12 @@ for (const { function: leaf, index, eax, ebx, ecx, edx } of cpuid) {
   const masks = registers.map(([name, mask]) => `${name} ${hex(mask)}`).join('  ');
   console.log(`  ${hex(leaf)}.${index}  ${masks || 'none'}`);
 }
-
 vm.close();
+
+// A configuration is checked before anything is built, and every finding is reported, not only the first.
+const config = { vcpus: 2, memory: '512MiB', tscKhz: 2_110_000, xfam: ['AVX', 'AVX512'] };
+for (const { severity, path, what, fix } of validateTd(config, gatherHostFacts(system))) {
+  console.log(`${severity}: ${path}: ${what}. ${fix}.`);
+}
+
 system.close();
