@@ -112,6 +112,7 @@ function play(host: MockHost, scripts: Guest[]): void {
     const { id } = [...vm!.vcpus.values()].find(({ td }) => td?.tdvpr === args.rcx)!;
     const { guest, script } = guests[id]!;
     guest.host = enterHost;
+    enterHost.posted?.take();
     if (guest.left !== 'spin') guest.left = script.next(args).value ?? { status: TRIPLE_FAULT };
     if (guest.left !== 'spin') return { ...ZEROS, ...guest.left };
     await aborted(enterHost.signal);

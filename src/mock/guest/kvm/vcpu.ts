@@ -22,6 +22,11 @@ interface Injection {
   errorCode?: number;
 }
 
+/**
+ * How long the guest runs before it is looked at again, in milliseconds, while an interrupt waits for it to take interrupts.
+ */
+const WINDOW_POLL = 1;
+
 /** What an exit leads to: the guest goes on, perhaps with an answer, or an event. */
 export type Answer = { reply?: ExitReply } | { event: GuestEvent };
 
@@ -36,6 +41,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   #started = false;
   #closed = false;
   #injection: Injection | undefined;
+  interruptWindow = false;
   /** `memory.generation` when KVM was entered last. */
   generation = -1;
 
@@ -68,6 +74,14 @@ export class KvmEngineVcpu implements EngineVcpu {
     this.state.rflags = value;
   }
 
+  get injecting(): boolean {
+    return this.#injection !== undefined;
+  }
+
+  get interruptible(): boolean {
+    return !this.injecting && this.state.interruptible && this.kvm.getVcpuEvents().interrupt.shadow === 0;
+  }
+
   inject(vector: number, errorCode?: number, cr2?: bigint): void {
     this.#injection = { vector, ...(errorCode !== undefined && { errorCode }) };
     if (cr2 !== undefined) this.state.cr2 = cr2;
@@ -95,7 +109,15 @@ export class KvmEngineVcpu implements EngineVcpu {
         this.pull();
         return { kind: 'interrupted' };
       }
+      if (this.interruptWindow && reply === undefined) {
+        this.pull();
+        if (this.interruptible) return { kind: 'interrupt-window' };
+      }
       const exit = await this.#enter(signal, reply);
+      if (exit === undefined && !signal.aborted) {
+        reply = undefined;
+        continue;
+      }
       const answer: Answer = exit === undefined ? { event: { kind: 'interrupted' } } : await handleExit(this, exit);
       if (!('event' in answer)) {
         reply = answer.reply;
@@ -107,8 +129,9 @@ export class KvmEngineVcpu implements EngineVcpu {
     }
   }
 
-  /** One KVM_RUN. Undefined: the signal ended it. */
-  async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | undefined> {
+  /** One KVM_RUN. Undefined: the signal ended it, or it is time to look for the interrupt window. */
+  async #enter(abort: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | undefined> {
+    const signal = this.interruptWindow ? AbortSignal.any([abort, AbortSignal.timeout(WINDOW_POLL)]) : abort;
     this.td.enter();
     this.generation = this.td.memory.generation;
     try {
@@ -163,6 +186,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   pull(): void {
     this.#sregs = this.kvm.getSregs();
     takeKvmState(this.state, this.kvm.getRegs(), this.#sregs);
+    this.state.shadowIp = Number.NaN;
     this.#sregsChanged = false;
   }
 
