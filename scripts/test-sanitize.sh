@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The native and the contract tests on an addon with the address and undefined-behaviour sanitizers.
+# The native and the contract tests on an addon with the address and undefined-behaviour sanitizers, and those of the
+# preload library, which bring their own.
 # Arguments go to vitest. SANITIZE=thread takes the thread sanitizer instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,4 +36,4 @@ fi
 export KVM_TDX_NATIVE="$PWD/$out/Release/kvm_tdx.node"
 # Threads, because a forked worker is killed before it reports its leaks.
 LD_PRELOAD=$preload timeout -k 5 900 node node_modules/vitest/vitest.mjs run --pool=threads --no-file-parallelism \
-  test/native test/contract "$@"
+  test/native test/contract test/preload/{core,transport,clients}.test.ts "$@"

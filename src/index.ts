@@ -42,3 +42,4 @@ export { type NativeOptions, type NativeStatus, nativeStatus } from './native/in
 export { type OpenOptions, openKvm } from './open.js';
 export { RULES, type Rule, type RuleId } from './rulebook/index.js';
 export * from './td/index.js';
+export * from './wire/index.js';

@@ -1,7 +1,8 @@
 #include "call.hpp"
 
-#include <errno.h>
 #include <fcntl.h>
+
+#include <cerrno>
 
 #include "channel.hpp"
 #include "descriptors.hpp"
@@ -17,8 +18,8 @@ namespace kvmtdx::preload {
 namespace {
 
 struct Call {
-  Operation operation;
-  uint64_t object;
+  Operation operation = Operation::kIoctl;
+  uint64_t object = 0;
   uint32_t request = 0;
   uint64_t argument = 0;
   uint64_t new_object = 0;

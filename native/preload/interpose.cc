@@ -1,10 +1,11 @@
 // The functions of libc that a program calls instead of libc's: what is KVM's goes to the model, all else straight on.
-#include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include <cerrno>
+#include <cstdarg>
+#include <cstdlib>
+#include <ctime>
 
 #include "call.hpp"
 #include "channel.hpp"
@@ -71,7 +72,8 @@ constexpr unsigned long kKvm = 0xAE;
   extern "C" __attribute__((visibility("default"))) type ours __asm__(name); \
   type ours
 
-#define MODE_OF(flags, mode)     \
+// The third argument of open(), where `flags` say that there is one.
+#define TAKE_MODE                \
   mode_t mode = 0;               \
   if (TakesMode(flags)) {        \
     va_list rest;                \
@@ -81,22 +83,22 @@ constexpr unsigned long kKvm = 0xAE;
   }
 
 TAKE_OVER(int, "open", OurOpen(const char* path, int flags, ...)) {
-  MODE_OF(flags, mode)
+  TAKE_MODE
   return OpensKvm(AT_FDCWD, path, flags) ? OpenModel(flags) : RealLibc().open(path, flags, mode);
 }
 
 TAKE_OVER(int, "open64", OurOpen64(const char* path, int flags, ...)) {
-  MODE_OF(flags, mode)
+  TAKE_MODE
   return OpensKvm(AT_FDCWD, path, flags) ? OpenModel(flags) : RealLibc().open(path, flags, mode);
 }
 
 TAKE_OVER(int, "openat", OurOpenAt(int folder, const char* path, int flags, ...)) {
-  MODE_OF(flags, mode)
+  TAKE_MODE
   return OpensKvm(folder, path, flags) ? OpenModel(flags) : RealLibc().openat(folder, path, flags, mode);
 }
 
 TAKE_OVER(int, "openat64", OurOpenAt64(int folder, const char* path, int flags, ...)) {
-  MODE_OF(flags, mode)
+  TAKE_MODE
   return OpensKvm(folder, path, flags) ? OpenModel(flags) : RealLibc().openat(folder, path, flags, mode);
 }
 

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <poll.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
-#include <time.h>
 
+#include <csignal>
 #include <cstdint>
+#include <ctime>
 
 namespace kvmtdx::preload {
 

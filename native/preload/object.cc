@@ -1,9 +1,9 @@
 #include "object.hpp"
 
-#include <errno.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 
@@ -42,7 +42,7 @@ void FormatId(uint64_t id, char* digits) {
 }
 
 uint64_t ObjectOf(int descriptor) {
-  sockaddr_un name;
+  sockaddr_un name{};
   unsigned length = sizeof name;
   if (Raw(SYS_getsockname, descriptor, &name, &length) != 0) return 0;
   if (length != kNameLength || name.sun_family != AF_UNIX) return 0;

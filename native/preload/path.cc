@@ -1,8 +1,8 @@
 #include "path.hpp"
 
 #include <fcntl.h>
-#include <limits.h>
 
+#include <climits>
 #include <cstdint>
 #include <cstring>
 
@@ -23,7 +23,7 @@ size_t FolderPath(int folder, char* path, size_t size) {
     std::memcpy(link, kFds, sizeof kFds);
     char digits[12];
     size_t count = 0;
-    for (unsigned rest = static_cast<unsigned>(folder); count == 0 || rest != 0; rest /= 10) {
+    for (auto rest = static_cast<unsigned>(folder); count == 0 || rest != 0; rest /= 10) {
       digits[count++] = static_cast<char>('0' + rest % 10);
     }
     for (size_t i = 0; i < count; i++) link[sizeof kFds - 1 + i] = digits[count - 1 - i];

@@ -37,7 +37,7 @@ void AddTail(Pieces& pieces, const Head& head, uint64_t address, size_t length, 
 
 void AddPointed(Pieces& pieces, Buffer& message, uint64_t address, const Pointed& pointed) {
   if (pointed.length == 0) return;
-  Head head;
+  Head head{};
   AddHead(pieces, message, address + pointed.offset, pointed.length, head);
   AddTail(pieces, head, address + pointed.offset, pointed.length, pointed.tail);
 }
@@ -119,7 +119,7 @@ bool Pieces::Finish() {
 bool AddPieces(Buffer& message, const Shape& shape, uint64_t argument) {
   Pieces pieces(message);
   if (shape.length != 0) {
-    Head head;
+    Head head{};
     AddHead(pieces, message, argument, shape.length, head);
     AddTail(pieces, head, argument, shape.length, shape.tail);
     if (shape.follow != Follow::kNothing) AddFollowed(pieces, message, shape, head);

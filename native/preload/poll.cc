@@ -1,8 +1,8 @@
 #include "poll.hpp"
 
-#include <errno.h>
 #include <sys/mman.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 
@@ -38,7 +38,7 @@ class Others {
   size_t Size() const { return count_ * sizeof(pollfd); }
 
   nfds_t count_;
-  pollfd few_[32];
+  pollfd few_[32]{};
   pollfd* list_ = few_;
 };
 

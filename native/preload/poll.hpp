@@ -2,8 +2,9 @@
 #pragma once
 
 #include <poll.h>
-#include <signal.h>
-#include <time.h>
+
+#include <csignal>
+#include <ctime>
 
 namespace kvmtdx::preload {
 

@@ -1,9 +1,10 @@
 #include "run.hpp"
 
-#include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/signalfd.h>
+
+#include <cerrno>
+#include <csignal>
 
 #include "server.hpp"
 

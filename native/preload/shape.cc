@@ -81,8 +81,8 @@ constexpr std::array kShapes = {
 };
 
 struct TdxCommand {
-  uint32_t id;
-  Pointed data;
+  uint32_t id = 0;
+  Pointed data = {};
 };
 
 // arch/x86/kvm/vmx/tdx.c. INIT_VCPU takes a value, FINALIZE_VM nothing; source pages are the model's to fetch.

@@ -3,8 +3,8 @@ import type { RunEvent } from '../launch/index.js';
 import type { TraceFormat, TraceRecord } from '../launch/trace/index.js';
 import type { GuestTrace, SeamcallTrace } from '../mock/index.js';
 import { usageError } from './errors.js';
+import type { Output } from './output.js';
 
-const STANDARD_ERROR = 2;
 /** Characters that wait until they are written. */
 const CHUNK = 1 << 16;
 
@@ -21,18 +21,19 @@ export interface TraceFile {
  * @param path `-` is standard error
  * @throws CliError (2) for a file that cannot be written
  */
-export async function openTrace(path: string, format: TraceFormat): Promise<TraceFile> {
+export async function openTrace(output: Output, path: string, format: TraceFormat): Promise<TraceFile> {
   const { formatTrace, recordOfGuest, recordOfRun, recordOfSeamcall } = await import('../launch/trace/index.js');
-  const file = path === '-' ? STANDARD_ERROR : openForWriting(path);
+  const file = path === '-' ? undefined : openForWriting(path);
   const began = performance.now();
   let waiting = '';
   const flush = () => {
-    for (let bytes = Buffer.from(waiting); bytes.length > 0; ) bytes = bytes.subarray(writeSync(file, bytes));
+    if (file === undefined) output.aside(waiting);
+    else for (let bytes = Buffer.from(waiting); bytes.length > 0; ) bytes = bytes.subarray(writeSync(file, bytes));
     waiting = '';
   };
   const write = (record: TraceRecord) => {
     waiting += formatTrace(record, format);
-    if (waiting.length > CHUNK || file === STANDARD_ERROR) flush();
+    if (waiting.length > CHUNK || file === undefined) flush();
   };
   const now = () => performance.now() - began;
   return {
@@ -41,7 +42,7 @@ export async function openTrace(path: string, format: TraceFormat): Promise<Trac
     onEvent: (event) => write(recordOfRun(event, now())),
     close: () => {
       flush();
-      if (file !== STANDARD_ERROR) closeSync(file);
+      if (file !== undefined) closeSync(file);
     },
   };
 }

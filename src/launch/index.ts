@@ -7,6 +7,7 @@ export { TdLaunchError, TdStateError } from './errors.js';
 export type { ProbeOptions } from './init-vm-probe.js';
 export type { MaxVcpus } from './max-vcpus.js';
 export type { TdMemory } from './memory.js';
+export * from './platform/index.js';
 export { Console, type ConsoleLimits } from './run/console.js';
 export type { Devices, MmioDevice, PortDevice, StopRun } from './run/devices.js';
 export type { FatalError } from './run/fatal-error.js';

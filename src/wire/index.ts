@@ -10,5 +10,5 @@ export {
   type TraceDiffOptions,
 } from './trace/diff.js';
 export { parseTrace } from './trace/normalise.js';
-export { Recorder, type TraceRecord, type TraceRule } from './trace/record.js';
+export { Recorder, type RequestRecord, type TraceRule } from './trace/record.js';
 export { traceText } from './trace/text.js';

@@ -2,7 +2,7 @@ import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import type { MockHost } from '../mock/kernel/host.js';
 import { preloadLibrary } from './preload.js';
 import { WireServer } from './server.js';
-import { Recorder, type TraceRecord } from './trace/record.js';
+import { Recorder, type RequestRecord } from './trace/record.js';
 
 export interface SpawnOptions {
   /** As for child_process.spawn; default: this process's. */
@@ -13,7 +13,7 @@ export interface SpawnOptions {
   /** Ends the program with SIGTERM. */
   signal?: AbortSignal;
   /** Called with each request that the program and its children make, when it is answered. */
-  onRequest?: (record: TraceRecord) => void;
+  onRequest?: (record: RequestRecord) => void;
   /** Called once the program runs; its pipes are those of `stdio`. */
   onStart?: (child: ChildProcess) => void;
 }

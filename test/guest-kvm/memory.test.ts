@@ -147,6 +147,21 @@ describe.skipIf(unusable !== undefined)('a TD’s memory on a plain VM', () => {
     td.close();
   });
 
+  it('a page that is mapped once more has its new content, zeros as well', async () => {
+    // mov eax, [rbx]; hlt
+    const { space, td, vcpu } = longMode(engine, [HLT, 0x8b, 0x03, HLT]);
+    await next(vcpu);
+    vcpu.gprs[RBX] = BigInt(UNMAPPED);
+    for (const byte of [7, 0]) {
+      space.addPrivate(UNMAPPED, 0x1000, new Uint8Array(0x1000).fill(byte));
+      td.pagesMapped(UNMAPPED, 0x1000);
+      vcpu.rip = BigInt(CODE + 1);
+      expect(await next(vcpu)).toMatchObject({ name: 'hlt' });
+      expect(vcpu.gprs[RAX]).toBe(BigInt(byte) * 0x0101_0101n);
+    }
+    td.close();
+  });
+
   it('a locked instruction whose page is touched for the first time is atomic between vCPUs', async () => {
     // mov ecx, 2000; again: lock inc dword [UNMAPPED]; loop again; hlt
     const code = [0xb9, ...imm32(2000), 0xf0, 0xff, 4, 0x25, ...imm32(UNMAPPED), 0xe2, 0xf6, HLT];

@@ -68,7 +68,7 @@ describe('An entered VCPU', () => {
     const { host, tdr } = td;
     td.td.writePrivate(0x1000, Uint8Array.of(7));
     host.must(TDH.MEM_RANGE_BLOCK, { rcx: 0x1000n, rdx: tdr });
-    expect(td.td.log).toEqual(['unmapped 1000 4096']);
+    expect(td.td.log).toEqual(['mapped 1000 4096', 'unmapped 1000 4096']);
     host.must(TDH.MEM_TRACK, { rcx: tdr });
     const remove = () => host.status(TDH.MEM_PAGE_REMOVE, { rcx: 0x1000n, rdx: tdr });
     expect(remove()).toContain('TDX_TLB_TRACKING_NOT_DONE');
@@ -86,7 +86,7 @@ describe('An entered VCPU', () => {
     host.must(TDH.MEM_RANGE_BLOCK, { rcx: 0n | 1n, rdx: tdr });
     host.must(TDH.MEM_TRACK, { rcx: tdr });
     host.must(TDH.MEM_RANGE_UNBLOCK, { rcx: 0n | 1n, rdx: tdr });
-    expect(td.td.log).toEqual(['unmapped 1000 4096', 'mapped 1000 4096']);
+    expect(td.td.log).toEqual(['mapped 1000 4096', 'unmapped 1000 4096', 'mapped 1000 4096']);
     expect(td.bytes(0x1000, 1)).toEqual(Uint8Array.of(7));
   });
 

@@ -22,14 +22,14 @@ describe('TDG.MEM.PAGE.ACCEPT', () => {
   it('maps a pending page of 4 KiB, full of zeros', async () => {
     const { td, status } = await accept(0x1000n, augment(0x1000n));
     expect(status).toBe('TDX_SUCCESS');
-    expect(td.td.log).toEqual(['mapped 1000 4096']);
+    expect(td.td.log).toEqual(['mapped 0 4096', 'mapped 1000 4096']);
     expect(td.bytes(0x1000, 4096)).toEqual(new Uint8Array(4096));
   });
 
   it('maps a pending page of 2 MiB', async () => {
     const { td, status } = await accept(MIB_2 | 1n, augmentLarge);
     expect(status).toBe('TDX_SUCCESS');
-    expect(td.td.log).toEqual(['mapped 200000 2097152']);
+    expect(td.td.log).toEqual(['mapped 0 4096', 'mapped 200000 2097152']);
     expect(td.bytes(Number(MIB_2) + 0x1f_f000, 1)).toEqual(Uint8Array.of(0));
   });
 

@@ -43,6 +43,7 @@ async function script(this: FakeModel, call: Call): Promise<Answer> {
     case SET_SIGNAL_MASK:
       return {};
     case io(0x80):
+      if (call.argument !== 0n) return { hangUp: true };
       await call.interrupted;
       return { result: -EINTR };
     case io(0xe9):
@@ -81,6 +82,7 @@ const cases = [
   ['handlers', 'allows requests in signal handlers'],
   ['threads', 'gives each thread its channel'],
   ['forks', 'survives fork and exec'],
+  ['forking_threads', 'survives threads that fork at once'],
   ['closed_under_us', 'survives a program that closes what it does not know'],
   ['lost', 'turns lost and malformed answers into EIO'],
   ['plain', 'leaves everything else alone'],
@@ -110,10 +112,12 @@ describe.skipIf(compilers === undefined)('without a model that answers', () => {
     expect(status, output).toBe(0);
   });
 
-  it('says so, and gives EIO', async () => {
+  it.each(['nobody', 'n'.repeat(200)])('says so, and gives EIO: %s', async (name) => {
     await start();
-    const { status, output } = await run(program('transport'), ['refused', '5'], `${model.folder}/nobody`, [library()]);
-    expect(output).toMatch(/no model answers at the socket that KVM_TDX_MOCK names, .*\/nobody/);
+    const { status, output } = await run(program('transport'), ['refused', '5'], `${model.folder}/${name}`, [
+      library(),
+    ]);
+    expect(output).toMatch(/no model answers at the socket that KVM_TDX_MOCK names, .*\/n/);
     expect(status, output).toBe(0);
   });
 });

@@ -80,7 +80,7 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
   const timeout = timeoutMs(options.timeout);
   const imageFile = imagePath(path, config, options);
   const image = await loadUserImage(imageFile);
-  const trace = options.trace === undefined ? undefined : await openTrace(options.trace, options.traceFormat);
+  const trace = options.trace === undefined ? undefined : await openTrace(output, options.trace, options.traceFormat);
   const interrupt = new AbortController();
   const onInterrupt = () => interrupt.abort(new CliError('interrupted', EXIT.no));
   process.once('SIGINT', onInterrupt);

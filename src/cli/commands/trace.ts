@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import type { TraceDiff, TraceDifference, TraceRecord } from '../../wire/index.js';
+import type { RequestRecord, TraceDiff, TraceDifference } from '../../wire/index.js';
 import { EXIT, usageError } from '../errors.js';
 import type { Bind } from '../main.js';
 import type { Output } from '../output.js';
@@ -29,7 +29,7 @@ export const traceCommand = (bind: Bind): Command =>
 
 async function diff(output: Output, a: string, b: string, { questions, json }: DiffOptions): Promise<number> {
   const { diffTraces, parseTrace } = await import('../../wire/index.js');
-  const read = (path: string): TraceRecord[] => {
+  const read = (path: string): RequestRecord[] => {
     try {
       return parseTrace(readFileSync(path, 'utf8'), path);
     } catch (error) {
@@ -64,5 +64,5 @@ function printDifference({ colors, line }: Output, difference: TraceDifference):
   }
 }
 
-const call = ({ object, request, args, result, errno }: TraceRecord): string =>
+const call = ({ object, request, args, result, errno }: RequestRecord): string =>
   `${object} ${request} ${JSON.stringify(args)} = ${errno ?? result}`;

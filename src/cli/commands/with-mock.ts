@@ -2,7 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Command, Option } from 'commander';
 import type { EngineKind } from '../../mock/index.js';
-import type { TraceRecord } from '../../wire/index.js';
+import type { RequestRecord } from '../../wire/index.js';
 import { CliError, EXIT, usageError } from '../errors.js';
 import type { Bind } from '../main.js';
 import { openSystem } from '../options.js';
@@ -110,9 +110,9 @@ async function openTrace({ trace, traceFormat }: WithMockOptions) {
   } catch (error) {
     throw usageError(`--trace ${trace}: ${(error as Error).message}`);
   }
-  const show = traceFormat === 'json' ? (record: TraceRecord) => JSON.stringify(record) : traceText;
+  const show = traceFormat === 'json' ? (record: RequestRecord) => JSON.stringify(record) : traceText;
   return {
-    write: (record: TraceRecord) => {
+    write: (record: RequestRecord) => {
       writeSync(file, `${show(record)}\n`);
     },
     close: () => {

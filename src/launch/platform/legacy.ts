@@ -2,6 +2,7 @@
 // all is well. They raise no interrupts.
 import type { AfterWrite } from '../run/devices.js';
 import { byteDevice, type PlatformPorts } from './device.js';
+import { intervalTimer } from './interval-timer.js';
 import { RESET } from './power.js';
 
 /** Two 8259A interrupt controllers, at 0x20 and 0xa0: their masks, while nothing is ever pending. */
@@ -21,50 +22,6 @@ function interruptController(first: number): PlatformPorts {
   });
 }
 
-const PIT_HZ = 1_193_182;
-const CHANNELS = 3;
-
-/** An 8254 timer at 0x40: counters that count (data sheet 231164, "read operations"). */
-function intervalTimer(clock: () => number): PlatformPorts {
-  const channels = Array.from({ length: CHANNELS }, () => ({
-    access: 3,
-    reload: 0x10000,
-    since: 0,
-    writes: 0,
-    low: 0,
-    latched: undefined as number[] | undefined,
-    high: false,
-  }));
-  const count = ({ reload, since }: { reload: number; since: number }) => {
-    const ticks = Math.floor(((clock() - since) * PIT_HZ) / 1000);
-    return reload - (ticks % reload);
-  };
-  const bytesOf = (value: number, access: number) =>
-    access === 1 ? [value & 0xff] : access === 2 ? [(value >> 8) & 0xff] : [value & 0xff, (value >> 8) & 0xff];
-  return byteDevice(0x40, 0x43, {
-    read(offset) {
-      const channel = channels[offset];
-      if (!channel) return 0xff; // the control word cannot be read
-      channel.latched ??= bytesOf(count(channel), channel.access);
-      const byte = channel.latched.shift()!;
-      if (channel.latched.length === 0) channel.latched = undefined;
-      return byte;
-    },
-    write(offset, value) {
-      const channel = channels[offset === 3 ? value >> 6 : offset];
-      if (!channel) return; // read-back command
-      const access = (value >> 4) & 3;
-      if (offset === 3 && access === 0) channel.latched ??= bytesOf(count(channel), channel.access);
-      else if (offset === 3) Object.assign(channel, { access, writes: 0, latched: undefined });
-      else if (channel.access === 3 && channel.writes++ % 2 === 0) channel.low = value;
-      else {
-        const whole = channel.access === 3 ? channel.low + value * 256 : channel.access === 2 ? value * 256 : value;
-        Object.assign(channel, { reload: whole || 0x10000, since: clock() });
-      }
-    },
-  });
-}
-
 /** Port B, 0x61: bits 3:0 are kept; bit 4 toggles as RAM is refreshed, every 15 us; bit 5 is the output of timer 2. */
 function portB(clock: () => number): PlatformPorts {
   const [REFRESH, TIMER_2_OUT] = [0x10, 0x20];
@@ -77,29 +34,17 @@ function portB(clock: () => number): PlatformPorts {
   });
 }
 
-const SELF_TEST = 0xaa;
-const SELF_TEST_PASSED = 0x55;
 const PULSE_RESET = 0xfe;
-const OUTPUT_FULL = 0x01;
-const SYSTEM_FLAG = 0x04;
 
-/** An 8042 keyboard controller at 0x60 and 0x64 without a keyboard: passes its self-test, and can reset the machine. */
+/**
+ * The ports of an 8042 keyboard controller, 0x60 and 0x64, without one: all ones, by which drivers see at once that there is no
+ * keyboard, and need not wait for it. Only what resets the machine works.
+ */
 function keyboardController(): PlatformPorts[] {
-  let answer: number | undefined;
-  const data = byteDevice(0x60, 0x60, {
-    read() {
-      const byte = answer ?? 0;
-      answer = undefined;
-      return byte;
-    },
-    write: () => {},
-  });
+  const data = byteDevice(0x60, 0x60, { read: () => 0xff, write: () => {} });
   const command = byteDevice(0x64, 0x64, {
-    read: () => SYSTEM_FLAG | (answer === undefined ? 0 : OUTPUT_FULL),
-    write(_, value) {
-      if (value === SELF_TEST) answer = SELF_TEST_PASSED;
-      return value === PULSE_RESET ? RESET : undefined;
-    },
+    read: () => 0xff,
+    write: (_, value) => (value === PULSE_RESET ? RESET : undefined),
   });
   return [data, command];
 }

@@ -1,4 +1,4 @@
-// TDG.VP.VMCALL<ReportFatalError>: the last words of a guest (Intel TDX GHCI 1.5, 3.4).
+// TDG.VP.VMCALL<ReportFatalError>: the last words of a guest (Intel TDX GHCI).
 
 import { GPRS, type Gpr } from '../trace/registers.js';
 

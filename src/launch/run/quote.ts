@@ -1,4 +1,4 @@
-// TDG.VP.VMCALL<GetQuote>: a TDREPORT goes out and a quote comes back through shared memory (GHCI 1.5, 3.3).
+// TDG.VP.VMCALL<GetQuote>: a TDREPORT goes out and a quote comes back through shared memory (Intel TDX GHCI).
 import { PAGE_SIZE } from '../../kvm/index.js';
 import type { TdMemory } from '../memory.js';
 import { VMCALL_STATUS } from './td-vmcall.js';
@@ -15,7 +15,7 @@ const HEADER_BYTES = 24;
 const VERSION = 1n;
 const AT = { version: 0, status: 8, inLength: 16, outLength: 20 } as const;
 
-/** `status` of the header (GHCI 1.5 table 3-11). */
+/** `status` of the header. */
 export const QUOTE_STATUS = {
   SUCCESS: 0n,
   IN_FLIGHT: 0xffff_ffff_ffff_ffffn,

@@ -1,14 +1,15 @@
 import { KvmError, KvmStateError, type KvmVcpu, type PortAnswer, type VcpuExit } from '../../kvm/index.js';
 import type { TdMemory } from '../memory.js';
-import { exitLine } from '../trace/exit-text.js';
 import { answerExit } from './answer.js';
 import { Bus } from './bus.js';
 import { Console } from './console.js';
 import { deviceAt, type PortDevice } from './devices.js';
+import { aborted, closed, halted, summary, timedOut, type VcpuHistory } from './ends.js';
+import { exitPort } from './exit-port.js';
 import { type ExplainContext, runFailed } from './explain.js';
 import { MrtdLine } from './mrtd-line.js';
 import { type CheckedRunOptions, checkRunOptions, type TdRunOptions } from './options.js';
-import type { End, TdOutcome, VcpuSummary } from './outcome.js';
+import type { End, TdOutcome } from './outcome.js';
 import { QuoteService } from './quote.js';
 import type { VmcallHandlers } from './td-vmcall.js';
 import { Uart } from './uart.js';
@@ -33,11 +34,9 @@ const DRAIN_MS = 20;
 /** How long exits may be answered without timers and signals being heard. */
 const TURN_MS = 4;
 
-interface VcpuState {
+interface VcpuState extends VcpuHistory {
   vcpu: KvmVcpu;
   interrupt: AbortController;
-  exits: number;
-  last: { exit: VcpuExit; at: number } | undefined;
   halted: boolean;
 }
 
@@ -108,8 +107,8 @@ class Run {
   async finish(): Promise<TdOutcome> {
     const { signal, timeout } = this.#options;
     const { closing } = this.#target;
-    const onAbort = () => this.#stop({ how: 'aborted', message: abortMessage(signal?.reason) });
-    const onClosing = () => this.#stop({ how: 'closed', message: 'The TD was closed while it ran' });
+    const onAbort = () => this.#stop(aborted(signal?.reason));
+    const onClosing = () => this.#stop(closed());
     if (signal?.aborted) onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
     closing?.addEventListener('abort', onClosing, { once: true });
@@ -154,8 +153,12 @@ class Run {
       state.exits++;
       state.last = { exit, at: now };
       this.#drain(state);
-      const decided = onExit?.(exit, vcpu.id);
-      const answer = (decided instanceof Promise ? await decided : decided) ?? this.#answer(exit, state);
+      if (this.#end) return this.#lastWords(exit);
+      let decided = onExit?.(exit, vcpu.id);
+      // A hook that never settles holds up nobody.
+      if (decided instanceof Promise) decided = await Promise.race([decided, this.#hasEnded]);
+      if (this.#end) return;
+      const answer = decided ?? this.#answer(exit, state);
       const event = { kind: 'kvm-exit', atMs: now - this.#began, vcpu: vcpu.id, exit } as const;
       if ('reply' in answer) {
         reply = answer.reply;
@@ -175,6 +178,11 @@ class Run {
     }
   }
 
+  /** An exit that came while the run ended: a byte that was written to the console is one. */
+  #lastWords(exit: VcpuExit): void {
+    if (exit.reason === 'io' && exit.direction === 'out') this.#bus.io(exit);
+  }
+
   /** Undefined when there is none: the run has ended. */
   async #nextExit(state: VcpuState, options: Parameters<KvmVcpu['run']>[0]): Promise<VcpuExit | undefined> {
     const { vcpu } = state;
@@ -184,7 +192,7 @@ class Run {
       if (this.#end) return undefined;
       if (error instanceof KvmError) this.#stop(runFailed(error, this.#context(vcpu.id)));
       else if (error instanceof KvmStateError && error.code === 'ERR_KVM_CLOSED') {
-        this.#stop({ how: 'closed', vcpu: vcpu.id, message: `vCPU ${vcpu.id} was closed while it ran` });
+        this.#stop(closed(vcpu.id));
       } else throw error;
       return undefined;
     }
@@ -194,8 +202,7 @@ class Run {
     if (exit.reason !== 'hlt') return answerExit(exit, this.#context(state.vcpu.id), this.#bus, this.#handlers);
     state.halted = true;
     if (this.#states.some(({ halted }) => !halted)) return { wait: 'halted' };
-    const which = this.#states.length === 1 ? 'The vCPU has' : `All ${this.#states.length} vCPUs have`;
-    return { how: 'halted', vcpu: state.vcpu.id, exit, message: `${which} halted, and nothing can wake the guest` };
+    return halted(state.vcpu.id, this.#states.length, exit);
   }
 
   #stopped(exit: VcpuExit, vcpu: number, { stop, exitCode }: { stop: string; exitCode?: number }): End {
@@ -213,14 +220,11 @@ class Run {
   }
 
   #timedOut(timeout: number): End {
-    const silent = this.#states.every(({ last }) => last === undefined || performance.now() - last.at > timeout / 2);
-    return {
-      how: 'timeout',
-      message: `The guest was still running after ${timeout} ms`,
-      advice: silent
-        ? 'It did not leave KVM for a long time: it computes, loops, or waits in HLT, which in a TD does not leave the kernel'
-        : 'It was busy until the end; give it more time, or look at what it does with a trace',
-    };
+    const now = performance.now();
+    return timedOut(
+      timeout,
+      this.#states.every(({ last }) => last === undefined || now - last.at > timeout / 2),
+    );
   }
 
   #context(vcpu: number): ExplainContext {
@@ -265,27 +269,7 @@ class Run {
       ...(reported !== undefined && mrtd !== undefined && { mrtd: { reported, matches: reported === mrtd } }),
       durationMs: now - this.#began,
       console: { bytes: this.#console.total, dropped: this.#console.dropped },
-      vcpus: this.#states.map((state) => summary(state, now)),
+      vcpus: this.#states.map((state) => summary(state.vcpu.id, state, now)),
     };
   }
 }
-
-const exitPort = (port: number): PortDevice => ({
-  first: port,
-  last: port,
-  write: (_port, _size, value) => {
-    const exitCode = value & 0xff;
-    return { stop: `The guest ended with ${exitCode} through port 0x${port.toString(16)}`, exitCode };
-  },
-});
-
-const summary = ({ vcpu, exits, last }: VcpuState, now: number): VcpuSummary => ({
-  id: vcpu.id,
-  exits,
-  ...(last && { lastExit: { text: exitLine(last.exit), msAgo: now - last.at } }),
-});
-
-const abortMessage = (reason: unknown): string =>
-  reason instanceof Error && reason.name !== 'AbortError'
-    ? `The run was aborted: ${reason.message}`
-    : 'The run was aborted';

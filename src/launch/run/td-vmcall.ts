@@ -4,13 +4,14 @@ import {
   type HypercallExit,
   KVM_HC_MAP_GPA_RANGE,
   KvmError,
+  KvmStateError,
   PAGE_SIZE,
   type TdxExit,
 } from '../../kvm/index.js';
 import type { TdMemory } from '../memory.js';
 import type { QuoteService } from './quote.js';
 
-/** Completion status of TDG.VP.VMCALL in R10 (asm/shared/tdx.h, GHCI 1.5 table 2-4). */
+/** Completion status of TDG.VP.VMCALL in R10 (TDVMCALL_STATUS_* of asm/shared/tdx.h; Intel TDX GHCI). */
 export const VMCALL_STATUS = {
   SUCCESS: 0n,
   RETRY: 1n,
@@ -27,7 +28,7 @@ const EINVAL = 22;
 
 const failure = (errno: number): bigint => BigInt.asUintN(64, BigInt(-errno));
 
-/** R11 of GetTdVmCallInfo leaf 1 (GHCI 1.5): sub-functions beyond the base set. */
+/** R11 of GetTdVmCallInfo leaf 1: sub-functions beyond the base set (tdx.c TDVMCALLINFO_SETUP_EVENT_NOTIFY_INTERRUPT). */
 const SETUP_EVENT_NOTIFY_INTERRUPT = 1n << 1n;
 
 /** Hears of the vector (32 to 255) at which the guest wants to be interrupted when a quote is there. */
@@ -47,6 +48,8 @@ export function answerHypercall({ nr, args }: HypercallExit, { memory }: VmcallH
     const done = memory.convert(gpa, pages * BigInt(PAGE_SIZE), (attributes & ENCRYPTED) !== 0n);
     return { ret: done ? 0n : failure(EINVAL) };
   } catch (error) {
+    // Closed in mid-run: the next KVM_RUN says so.
+    if (error instanceof KvmStateError) return { ret: failure(EINVAL) };
     if (!(error instanceof KvmError)) throw error;
     return { ret: failure(-error.errno) };
   }

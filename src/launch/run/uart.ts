@@ -1,4 +1,4 @@
-// A 16550 without interrupts: enough for guests that poll it. Registers by offset (PC16550D data sheet, table 2).
+// A 16550 without interrupts: enough for guests that poll it. Registers by offset, bits by the PC16550D's data sheet.
 import type { PortDevice } from './devices.js';
 
 const [DATA, INTERRUPT_ENABLE, INTERRUPT_ID, LINE_CONTROL, MODEM_CONTROL, LINE_STATUS, MODEM_STATUS, SCRATCH] = [

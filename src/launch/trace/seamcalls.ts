@@ -1,4 +1,4 @@
-// Host-side interface functions of the TDX module in words (TDX module 1.5 ABI, chapter 5.3).
+// Host-side interface functions of the TDX module in words (Intel TDX module ABI).
 import { decodeTdxStatus } from '../../kvm/index.js';
 import type { SeamcallArgs, SeamcallResult } from '../../mock/module/seamcall.js';
 import { TDH } from '../../mock/module/seamcall.js';

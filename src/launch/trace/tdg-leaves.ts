@@ -1,4 +1,4 @@
-// Guest-side interface functions of the TDX module: names, and what their registers mean (TDX module 1.5 ABI, chapter 5.4).
+// Guest-side interface functions of the TDX module: names, and what their registers mean (Intel TDX module ABI; tdx_api_defs.h).
 import type { Gpr } from './registers.js';
 
 export interface LeafText {

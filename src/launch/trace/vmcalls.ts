@@ -1,4 +1,4 @@
-// Sub-functions of TDG.VP.VMCALL in words (Intel TDX GHCI 1.5, chapter 3).
+// Sub-functions of TDG.VP.VMCALL in words (Intel TDX GHCI).
 import { VMCALL_STATUS } from '../run/td-vmcall.js';
 import { type Facts, hex } from './exit-text.js';
 import { type Gpr, gpr } from './registers.js';

@@ -1,4 +1,4 @@
-/** Basic VMX exit reasons that a TDX module or KVM gives (Intel SDM volume 3, appendix C), by the names of Linux's asm/vmx.h. */
+/** Basic VMX exit reasons that a TDX module or KVM gives (Intel SDM), by the names of Linux's asm/vmx.h. */
 const EXIT_REASONS: Readonly<Record<number, string>> = {
   0: 'EXCEPTION_NMI',
   1: 'EXTERNAL_INTERRUPT',
@@ -52,7 +52,7 @@ export const exitReasonText = (reason: number): string => {
   return name ? `${name} (${reason})` : `exit reason ${reason}`;
 };
 
-/** Exceptions that a TDX module injects (Intel SDM volume 3, table 7-1). */
+/** Exceptions that a TDX module injects (Intel SDM). */
 const VECTORS: Readonly<Record<number, string>> = { 6: '#UD', 13: '#GP', 14: '#PF', 20: '#VE' };
 
 export const vectorText = (vector: number): string => VECTORS[vector] ?? `exception ${vector}`;

@@ -8,10 +8,28 @@ export type ExitRegisters = Pick<VpEnterResult, 'status'> & Partial<Omit<VpEnter
 
 /** A TD exit: registers for the host, and the state in which the VCPU stays. */
 export interface GuestExit {
-  readonly registers: ExitRegisters;
+  readonly registers: VpEnterResult;
   readonly vcpuState: VcpuState;
   readonly lastTdExit: LastExit;
 }
+
+/** All registers of the host, 0 where nothing else is said. */
+export const exitRegisters = (given: ExitRegisters): VpEnterResult => ({
+  rcx: 0n,
+  rdx: 0n,
+  rbx: 0n,
+  rsi: 0n,
+  rdi: 0n,
+  r8: 0n,
+  r9: 0n,
+  r10: 0n,
+  r11: 0n,
+  r12: 0n,
+  r13: 0n,
+  r14: 0n,
+  r15: 0n,
+  ...given,
+});
 
 interface ExitDetails {
   qualification?: bigint;
@@ -26,14 +44,14 @@ export function asyncExit(
   { qualification = 0n, extended = 0n, gpa = 0n, interruption = 0n }: ExitDetails = {},
 ): GuestExit {
   return {
-    registers: {
+    registers: exitRegisters({
       status: TDX_STATUS.TDX_SUCCESS | BigInt(reason),
       // Bits 33:32 of RCX would name the L2 VM.
       rcx: qualification & 0xffff_ffffn,
       rdx: extended,
       r8: gpa,
       r9: interruption,
-    },
+    }),
     vcpuState: VCPU_STATE.READY,
     lastTdExit: LAST_EXIT.ASYNC_FAULT,
   };
@@ -41,7 +59,7 @@ export function asyncExit(
 
 /** TDX_NON_RECOVERABLE_VCPU: the VCPU cannot be entered any more. */
 export const disablingExit = (reason: ExitReason, more: Partial<ExitRegisters> = {}): GuestExit => ({
-  registers: { status: TDX_STATUS.TDX_NON_RECOVERABLE_VCPU | BigInt(reason), ...more },
+  registers: exitRegisters({ status: TDX_STATUS.TDX_NON_RECOVERABLE_VCPU | BigInt(reason), ...more }),
   vcpuState: VCPU_STATE.DISABLED,
   lastTdExit: LAST_EXIT.ASYNC_FAULT,
 });

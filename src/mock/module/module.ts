@@ -86,23 +86,6 @@ export interface TdxModuleOptions {
   tsc?: () => bigint;
 }
 
-/** Registers of the host after a TD exit, where the exit says nothing else. */
-const NOTHING = {
-  rcx: 0n,
-  rdx: 0n,
-  rbx: 0n,
-  rsi: 0n,
-  rdi: 0n,
-  r8: 0n,
-  r9: 0n,
-  r10: 0n,
-  r11: 0n,
-  r12: 0n,
-  r13: 0n,
-  r14: 0n,
-  r15: 0n,
-} as const;
-
 /** A VCPU inside its TD: what `enter` gives for a guest that runs elsewhere. */
 export interface Entered {
   readonly vcpu: Vcpu;
@@ -165,21 +148,24 @@ export class TdxModule implements Seam {
   enter(args: SeamcallArgs): SeamcallResult | Entered {
     const entered = this.#enter(args);
     if ('status' in entered) return entered;
-    const { vcpu, leave } = entered;
-    return { vcpu, leave: (exit) => leave(plainExit(exit)) };
+    const { call, vcpu, leave } = entered;
+    const finish = (exit: TdExit): SeamcallResult => {
+      leave(plainExit(exit));
+      return Object.assign(call.out, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, r10: 0n, r11: 0n }, exit);
+    };
+    return { vcpu, leave: finish };
   }
 
-  #enter(args: SeamcallArgs): SeamcallResult | { vcpu: Vcpu; leave: (exit: GuestExit) => SeamcallResult } {
+  #enter(args: SeamcallArgs): SeamcallResult | { call: Call; vcpu: Vcpu; leave: (exit: GuestExit) => void } {
     const call = new Call(this.#state, TDH.VP_ENTER, args);
     try {
       this.#checkLeaf(call);
       const vcpu = vpEnter(call);
-      const leave = (exit: GuestExit): SeamcallResult => {
-        vpExit(call, vcpu, exit);
+      const leave = (exit: GuestExit): void => {
+        vpExit(vcpu, exit);
         call.locks.release();
-        return call.out;
       };
-      return { vcpu, leave };
+      return { call, vcpu, leave };
     } catch (refusal) {
       call.locks.release();
       return refused(call, refusal);
@@ -191,19 +177,17 @@ export class TdxModule implements Seam {
    * cannot be opened; the VCPU is then outside, as after a host interrupt.
    */
   async vpEnter(args: VpEnterArgs, host: EnterHost): Promise<VpEnterResult> {
-    const { rbx = 0n, rsi = 0n, rdi = 0n, r12 = 0n, r13 = 0n, r14 = 0n, r15 = 0n } = args;
-    const inputs = { rbx, rsi, rdi, r12, r13, r14, r15 };
-    if (!this.#openEngine) return { ...inputs, ...this.call(TDH.VP_ENTER, args) };
+    if (!this.#openEngine) return { ...inputsOf(args), ...this.call(TDH.VP_ENTER, args) };
     const entered = this.#enter(args);
-    if ('status' in entered) return { ...inputs, ...entered };
-    let exit = plainExit(EXTERNAL_INTERRUPT);
+    if ('status' in entered) return { ...inputsOf(args), ...entered };
+    let exit = LEFT_AT_ONCE;
     try {
       this.#engine ??= this.#openEngine();
       exit = await enterGuest(this.#state, await this.#engine, entered.vcpu, args, host, this.#onGuest);
     } finally {
       entered.leave(exit);
     }
-    return { ...NOTHING, ...exit.registers };
+    return exit.registers;
   }
 
   /** An interrupt for the processor of a VCPU that is inside: what it held of translations is gone when this returns. */
@@ -227,6 +211,19 @@ export class TdxModule implements Seam {
     if (leaf !== TDH.VP_ENTER && !LEAVES[leaf]) throw refuse('module.call.leaf');
   }
 }
+
+const LEFT_AT_ONCE = plainExit(EXTERNAL_INTERRUPT);
+
+/** Registers that a refused TDH.VP.ENTER leaves alone. */
+const inputsOf = ({ rbx = 0n, rsi = 0n, rdi = 0n, r12 = 0n, r13 = 0n, r14 = 0n, r15 = 0n }: VpEnterArgs) => ({
+  rbx,
+  rsi,
+  rdi,
+  r12,
+  r13,
+  r14,
+  r15,
+});
 
 function refused(call: Call, refusal: unknown): SeamcallResult {
   if (!(refusal instanceof Refusal)) throw refusal;

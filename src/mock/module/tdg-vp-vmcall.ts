@@ -1,9 +1,9 @@
 import type { EngineVcpu } from '../guest/engine.js';
 import { GPR } from './gpr.js';
 import type { Guest } from './guest-context.js';
-import type { ExitRegisters, GuestExit } from './guest-exit.js';
+import type { GuestExit } from './guest-exit.js';
 import { refuse } from './refusal.js';
-import type { VpEnterArgs } from './seamcall.js';
+import type { VpEnterArgs, VpEnterResult } from './seamcall.js';
 import { LAST_EXIT, VCPU_STATE } from './td.js';
 import { EXIT_REASON } from './vmx.js';
 
@@ -30,18 +30,31 @@ const NEVER = 0xffff_ffff_0000_0013n;
 const RBP = 1n << 5n;
 const CONFIG_FLAGS_NO_RBP_MOD = 1n << 2n;
 
-const selected = (mask: bigint, register: keyof typeof BIT): boolean => ((mask >> BigInt(BIT[register])) & 1n) === 1n;
+const selected = (mask: bigint, register: keyof typeof BIT): boolean => ((Number(mask) >>> BIT[register]) & 1) === 1;
 
 /** TDG.VP.VMCALL: leaves the TD with the registers that RCX selects; the others are 0 for the host (tdg_vp_vmcall.c). */
 export function tdgVpVmcall({ cpu, td }: Guest): GuestExit {
   const mask = cpu.gprs[GPR.RCX]!;
   const keepsRbp = (td.configuration!.configFlags & CONFIG_FLAGS_NO_RBP_MOD) !== 0n;
   if (mask & (NEVER | (keepsRbp ? RBP : 0n))) throw refuse('module.vmcall.mask', 'RCX');
-  const registers: ExitRegisters = { status: BigInt(EXIT_REASON.TDCALL), rcx: mask };
-  for (const name of SHAREABLE) {
-    if (name === 'rbp' && keepsRbp) continue;
-    registers[name] = selected(mask, name) ? cpu.gprs[BIT[name]]! : 0n;
-  }
+  const shared = (name: keyof typeof BIT): bigint => (selected(mask, name) ? cpu.gprs[BIT[name]]! : 0n);
+  const registers: VpEnterResult = {
+    status: BigInt(EXIT_REASON.TDCALL),
+    rcx: mask,
+    rdx: shared('rdx'),
+    rbx: shared('rbx'),
+    rsi: shared('rsi'),
+    rdi: shared('rdi'),
+    r8: shared('r8'),
+    r9: shared('r9'),
+    r10: shared('r10'),
+    r11: shared('r11'),
+    r12: shared('r12'),
+    r13: shared('r13'),
+    r14: shared('r14'),
+    r15: shared('r15'),
+  };
+  if (!keepsRbp) registers.rbp = shared('rbp');
   return { registers, vcpuState: VCPU_STATE.READY, lastTdExit: LAST_EXIT.TDVMCALL };
 }
 

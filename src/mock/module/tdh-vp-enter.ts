@@ -1,5 +1,5 @@
 import type { Call } from './call.js';
-import type { ExitRegisters, GuestExit } from './guest-exit.js';
+import { type ExitRegisters, exitRegisters, type GuestExit } from './guest-exit.js';
 import { refuse } from './refusal.js';
 import { LAST_EXIT, VCPU_STATE, type Vcpu } from './td.js';
 import { associate } from './tdh-vp.js';
@@ -35,16 +35,15 @@ export function vpEnter(call: Call): Vcpu {
 }
 
 /** The second half: the VCPU has left with `exit`. */
-export function vpExit(call: Call, vcpu: Vcpu, { registers, vcpuState, lastTdExit }: GuestExit): void {
+export function vpExit(vcpu: Vcpu, { vcpuState, lastTdExit }: GuestExit): void {
   vcpu.state = vcpuState;
   vcpu.lastTdExit = lastTdExit;
   vcpu.td.refcount[vcpu.epoch & 1n ? 1 : 0]--;
-  Object.assign(call.out, { rcx: 0n, rdx: 0n, r8: 0n, r9: 0n, r10: 0n, r11: 0n }, registers);
 }
 
 /** An exit of a guest that runs elsewhere. */
 export const plainExit = (registers: TdExit): GuestExit => ({
-  registers,
+  registers: exitRegisters(registers),
   vcpuState: VCPU_STATE.READY,
   lastTdExit: LAST_EXIT.ASYNC_FAULT,
 });

@@ -1,4 +1,4 @@
-import { KVM_MEM_GUEST_MEMFD } from '../../kvm/constants.js';
+import { KVM_CAP, KVM_MEM_GUEST_MEMFD } from '../../kvm/constants.js';
 import type { UserMemoryRegion } from '../../mock/kernel/memslots.js';
 import { io, iow, iowr } from '../layout/ioctl.js';
 import { struct, u64 } from '../layout/struct.js';
@@ -35,6 +35,11 @@ function region2(call: Call): UserMemoryRegion {
   const guestMemfd = typeof file === 'object' ? (file.kind === 'guest-memfd' ? file.kernel : 'foreign') : file;
   return { ...common, guestMemfd };
 }
+
+const capabilityNames = new Map(Object.entries(KVM_CAP).map(([name, number]) => [number as number, `KVM_CAP_${name}`]));
+
+/** `KVM_CAP_SPLIT_IRQCHIP`; the number of one that this project has no name for. */
+export const capabilityName = (capability: number): string | number => capabilityNames.get(capability) ?? capability;
 
 /** Wraps a request that only succeeds. */
 const done =
@@ -106,6 +111,13 @@ export const vmRequests: readonly Request<VmObject>[] = [
     number: iow(0xa3, kvmEnableCap),
     struct: kvmEnableCap,
     answer: done(({ kernel }, call) => kernel.enableCap(() => call.read(kvmEnableCap))),
+    describe: (_, call) => {
+      const { cap, flags, args } = call.read(kvmEnableCap);
+      const last = args.findLastIndex((arg) => arg !== 0n);
+      return {
+        args: { capability: capabilityName(cap), ...(flags !== 0 && { flags }), args: args.slice(0, last + 1) },
+      };
+    },
   },
   {
     name: 'KVM_SET_MEMORY_ATTRIBUTES',

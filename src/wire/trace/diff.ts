@@ -1,19 +1,19 @@
 import { align } from './align.js';
 import { normalise } from './normalise.js';
-import type { TraceRecord } from './record.js';
+import type { RequestRecord } from './record.js';
 
 /** A request that both traces have, with what differs in it. */
 export interface TraceChange {
   /** What it differs in: `args.attributes`, `result`, `rule`. */
   fields: { field: string; a: unknown; b: unknown }[];
-  a: TraceRecord;
-  b: TraceRecord;
+  a: RequestRecord;
+  b: RequestRecord;
 }
 
 /** Requests in the order in which they are in the traces. */
 export type TraceDifference =
-  | { kind: 'only-a'; record: TraceRecord }
-  | { kind: 'only-b'; record: TraceRecord }
+  | { kind: 'only-a'; record: RequestRecord }
+  | { kind: 'only-b'; record: RequestRecord }
   | ({ kind: 'changed' } & TraceChange);
 
 export interface TraceDiff {
@@ -37,11 +37,11 @@ const QUESTION = /^KVM_(GET_|CHECK_EXTENSION|HAS_|TDX_GET_|TDX_CAPABILITIES)/;
  * what they are for, times, process ids and the order of threads among each other left out.
  */
 export function diffTraces(
-  a: readonly TraceRecord[],
-  b: readonly TraceRecord[],
+  a: readonly RequestRecord[],
+  b: readonly RequestRecord[],
   { questions = false }: TraceDiffOptions = {},
 ): TraceDiff {
-  const relevant = (records: readonly TraceRecord[]) =>
+  const relevant = (records: readonly RequestRecord[]) =>
     normalise(records).filter(({ record }) => questions || !QUESTION.test(record.request));
   const [left, right] = [relevant(a), relevant(b)];
   const differences: TraceDifference[] = [];

@@ -1,8 +1,8 @@
-import type { TraceRecord } from './record.js';
+import type { RequestRecord } from './record.js';
 
 /** A record, what it means, and what makes it comparable to one of another trace. */
 export interface Normalised {
-  record: TraceRecord;
+  record: RequestRecord;
   /** Object, request and what it is about: a slot, a capability, a guest address. */
   key: string;
   meaning: {
@@ -16,7 +16,7 @@ export interface Normalised {
 }
 
 /** Arguments that say which thing a request is about, rather than what becomes of it. */
-const SUBJECT = ['capability', 'cap', 'slot', 'id', 'type', 'gpa', 'address', 'gsi', 'offset'] as const;
+const SUBJECT = ['capability', 'slot', 'id', 'type', 'gpa', 'address', 'gsi', 'offset'] as const;
 
 /** Addresses of a program's own memory and numbers of its descriptors: what they are is their role, not their value. */
 const PLACES: Readonly<Record<string, string>> = {
@@ -71,7 +71,7 @@ class Roles {
 }
 
 /** Records in words that do not depend on the run. */
-export function normalise(records: readonly TraceRecord[]): Normalised[] {
+export function normalise(records: readonly RequestRecord[]): Normalised[] {
   const roles = new Roles();
   return records.map((record) => {
     const { request, args, result, errno, made, out, hwError, rule, moduleRule } = record;
@@ -94,8 +94,8 @@ export function normalise(records: readonly TraceRecord[]): Normalised[] {
 }
 
 /** Records of a trace in JSON lines. @throws SyntaxError that names the line which is none. */
-export function parseTrace(text: string, name: string): TraceRecord[] {
-  const records: TraceRecord[] = [];
+export function parseTrace(text: string, name: string): RequestRecord[] {
+  const records: RequestRecord[] = [];
   for (const [i, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
     try {
@@ -108,12 +108,12 @@ export function parseTrace(text: string, name: string): TraceRecord[] {
   return records;
 }
 
-function checkRecord(value: unknown): TraceRecord {
-  const record = value as Partial<TraceRecord> | null;
+function checkRecord(value: unknown): RequestRecord {
+  const record = value as Partial<RequestRecord> | null;
   if (typeof record !== 'object' || record === null) throw new TypeError('no object');
   for (const key of ['object', 'request'] as const)
     if (typeof record[key] !== 'string') throw new TypeError(`${key} is no string`);
   if (typeof record.args !== 'object' || record.args === null) throw new TypeError('args is no object');
   if (typeof record.result !== 'number') throw new TypeError('result is no number');
-  return record as TraceRecord;
+  return record as RequestRecord;
 }

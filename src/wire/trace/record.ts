@@ -1,4 +1,3 @@
-import { KVM_CAP } from '../../kvm/constants.js';
 import { errnoName } from '../../kvm/errno.js';
 import { RULES, type RuleId } from '../../rulebook/index.js';
 import type { WireObject } from '../objects.js';
@@ -6,6 +5,7 @@ import type { CallMessage, Hello } from '../protocol.js';
 import { requestOf } from '../requests/ioctl.js';
 import { requestName } from '../requests/names.js';
 import type { Call, Description } from '../requests/request.js';
+import { capabilityName } from '../requests/vm.js';
 import type { Served } from '../serve.js';
 
 /** A rule that refused a request. */
@@ -17,7 +17,7 @@ export interface TraceRule {
 }
 
 /** One call of a program, decoded. Numbers of 64 bits are `0x...`, bytes are hexadecimal. */
-export interface TraceRecord {
+export interface RequestRecord {
   /** Milliseconds since the trace began, and how long the call took. */
   time: number;
   duration: number;
@@ -40,8 +40,6 @@ export interface TraceRecord {
   rule?: TraceRule;
   moduleRule?: TraceRule;
 }
-
-const capabilityNames = new Map(Object.entries(KVM_CAP).map(([name, number]) => [number as number, `KVM_CAP_${name}`]));
 
 /** Values as JSON has them. */
 export function toTraceValue(value: unknown): unknown {
@@ -76,7 +74,7 @@ export function describeCall(object: WireObject | undefined, message: CallMessag
 }
 
 const numberOf = (argument: string, value: bigint): unknown =>
-  argument === 'capability' ? (capabilityNames.get(Number(value)) ?? Number(value)) : small(value);
+  argument === 'capability' ? capabilityName(Number(value)) : small(value);
 
 /** Ids, counts and frequencies read better in decimal. */
 const small = (value: bigint): number | bigint => (value < 1n << 32n ? Number(value) : value);
@@ -102,7 +100,7 @@ export class Recorder {
   readonly #began = performance.now();
   readonly #counts = new Map<string, number>();
 
-  constructor(private readonly emit: (record: TraceRecord) => void) {}
+  constructor(private readonly emit: (record: RequestRecord) => void) {}
 
   /** Begins the record of a call; the result ends it. */
   begin(

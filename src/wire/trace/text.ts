@@ -1,12 +1,12 @@
-import type { TraceRecord, TraceRule } from './record.js';
+import type { RequestRecord, TraceRule } from './record.js';
 
-const MAX_LIST = 3;
+const MAX_LIST = 80;
 
-/** A value in a line: lists of more than a few elements are counted. */
+/** A value in a line; a long list is only counted, JSON has it whole. */
 function show(value: unknown): string {
   if (Array.isArray(value)) {
-    if (value.length > MAX_LIST) return `[${value.length}]`;
-    return `[${value.map(show).join(', ')}]`;
+    const text = `[${value.map(show).join(', ')}]`;
+    return text.length > MAX_LIST ? `[${value.length} entries]` : text;
   }
   if (typeof value === 'object' && value !== null)
     return `{${Object.entries(value)
@@ -24,7 +24,7 @@ const showRule = (what: string, rule: TraceRule | undefined): string[] =>
   rule ? [`             ${what} ${rule.id}: ${rule.what}. ${rule.fix}. [${rule.source}]`] : [];
 
 /** A record as lines for people: the call as strace has it, and below a refused one the rule that refused it. */
-export function traceText(record: TraceRecord): string {
+export function traceText(record: RequestRecord): string {
   const { time, tid, object, request, args, result, errno, made, out, hwError, rule, moduleRule } = record;
   const result_ = errno ? `-1 ${errno}` : String(result);
   const parts = [

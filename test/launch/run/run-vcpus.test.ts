@@ -308,6 +308,11 @@ describe('hooks', () => {
     expect(outcome).toMatchObject({ how: 'stopped', message: 'seen enough', exitCode: 9 });
   });
 
+  it('onExit that never settles does not hold up the end', async () => {
+    const outcome = await run(making(inb(0x61)), { onExit: () => new Promise(() => {}), timeout: 20 });
+    expect(outcome).toMatchObject({ how: 'timeout', vcpus: [{ exits: 1 }] });
+  });
+
   it('onEvent hears of every exit with the answer, in order', async () => {
     const events: RunEvent[] = [];
     await run(making(inb(0x61)), { onEvent: (event) => events.push(event) });

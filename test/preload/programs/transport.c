@@ -255,6 +255,36 @@ static void threads(void) {
   check(wrong == 0, "eight threads get their own answers");
 }
 
+static void* forks_often(void* argument) {
+  const int number = (int)(long)argument;
+  sigset_t before, after_all;
+  sigemptyset(&before);
+  sigaddset(&before, SIGRTMIN + number);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  for (int i = 0; i < 20; i++) {
+    const pid_t child = fork();
+    if (child == 0) _exit(echo(kvm, i) == i ? 0 : 1);
+    int status = -1;
+    if (echo(kvm, 100 + i) != 100 + i) return "the parent's request went wrong";
+    if (waitpid(child, &status, 0) != child || status != 0) return "the child's request went wrong";
+  }
+  pthread_sigmask(SIG_SETMASK, NULL, &after_all);
+  for (int signal = 1; signal < NSIG; signal++) {
+    if (sigismember(&before, signal) != sigismember(&after_all, signal)) return "blocked signals are not as they were";
+  }
+  return NULL;
+}
+
+static void forking_threads(void) {
+  pthread_t ids[6];
+  for (long i = 0; i < 6; i++) pthread_create(&ids[i], NULL, forks_often, (void*)i);
+  for (int i = 0; i < 6; i++) {
+    void* wrong = NULL;
+    pthread_join(ids[i], &wrong);
+    check(wrong == NULL, "threads that fork at once%s%s", wrong ? ": " : "", wrong ? (const char*)wrong : "");
+  }
+}
+
 static void forks(char* self) {
   check(echo(kvm, 1) == 1, "before fork()");
   const pid_t child = fork();
@@ -299,6 +329,7 @@ static void closed_under_us(void) {
 static void lost(void) {
   fails(ioctl(kvm, HANG_UP, 0), EIO, "a request that the model hangs up on");
   check(echo(kvm, 1) == 1, "the next one makes a new connection");
+  fails(ioctl(kvm, WAIT, 1), EIO, "KVM_RUN that it hangs up on");
   for (int kind = 0; kind < 6; kind++) fails(ioctl(kvm, NONSENSE, kind), EIO, "an answer that is no message");
   check(echo(kvm, 2) == 2, "and the next one");
 }
@@ -337,6 +368,7 @@ int main(int argc, char** argv) {
                {"signals", signals},
                {"handlers", handlers},
                {"threads", threads},
+               {"forking_threads", forking_threads},
                {"closed_under_us", closed_under_us},
                {"lost", lost},
                {"plain", plain}};

@@ -25,7 +25,11 @@ class KvmEngine implements GuestEngine {
       ? 'replaced in code by a port write of its length'
       : 'seen where KVM’s emulator gives it up (KVM_EXIT_INTERNAL_ERROR)';
     const bits = abilities.sharedBits.join(' or ');
-    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}`;
+    const slow =
+      abilities.emulates === undefined
+        ? ''
+        : `; this kernel emulates privileged code, about ${abilities.emulates.toFixed(1)} million instructions a second`;
+    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}${slow}`;
   }
 
   openTd(space: GuestSpace): EngineTd {

@@ -34,10 +34,14 @@ export class PrivateMemory {
     let content = !this.#started;
     for (let at = gpa; at < gpa + size; at += PAGE_SIZE) {
       const page = this.space.privatePage(at);
-      if (page.state !== 'mapped' || page.zero || ZEROS.equals(page.bytes)) continue;
+      if (page.state !== 'mapped') continue;
+      // What is not mapped holds zeros already.
+      const fresh = this.#mapped.find(at) === undefined;
+      if (fresh && (page.zero || ZEROS.equals(page.bytes))) continue;
       this.slots.write(at, page.bytes);
       content = true;
     }
+    this.patches.forget(gpa, gpa + size);
     this.#mapped.add(gpa, gpa + size);
     if (content) this.#waiting.add(gpa, gpa + size);
   }

@@ -9,6 +9,11 @@ export interface Abilities {
   outAdvances: boolean;
   /** SHARED bits, 47 or 51, that a page table may hold. */
   sharedBits: readonly number[];
+  /**
+   * Set where KVM emulates privileged code instead of letting the processor execute it (kernels without VMX and SVM):
+   * millions of instructions a second, roughly.
+   */
+  emulates?: number;
 }
 
 const CODE = 0x1000;
@@ -22,6 +27,11 @@ const OUT = [0xe6, 0x80, 0xf4];
 const TDCALL = [0x66, 0x0f, 0x01, 0xcc, 0xf4];
 /** mov al, [0x200000]; hlt */
 const READ_WINDOW = [0x8a, 0x04, 0x25, 0, 0, 0x20, 0, 0xf4];
+const ROUNDS = 10_000;
+/** mov ecx, ROUNDS; again: dec ecx; jnz again; hlt */
+const LOOP = [0xb9, ROUNDS & 0xff, ROUNDS >> 8, 0, 0, 0xff, 0xc9, 0x75, 0xfc, 0xf4];
+/** A processor needs microseconds for the loop, and the run around it less than a millisecond. */
+const SLOWER_THAN = 2.5;
 /** A probe takes less than a millisecond. */
 const TIME_LIMIT = 2000;
 
@@ -43,6 +53,7 @@ const segment = (type: number, l: number): KvmSegment => ({
 interface Outcome {
   exit: VcpuExit;
   rip: bigint;
+  milliseconds: number;
 }
 
 /** Runs `code` in 64-bit mode with no handler for anything. @param window the GPA behind linear 2 MiB. */
@@ -58,8 +69,9 @@ async function runOnce(system: KvmSystem, code: readonly number[], window: bigin
     const vcpu = vm.createVcpu(0);
     vcpu.setCpuid2(hostTable(system.getSupportedCpuid(), 52));
     enterLongMode(vcpu);
+    const start = performance.now();
     const exit = await vcpu.run({ signal: AbortSignal.timeout(TIME_LIMIT) });
-    return { exit, rip: vcpu.getRegs().rip };
+    return { exit, rip: vcpu.getRegs().rip, milliseconds: performance.now() - start };
   } finally {
     vm.close();
     memory.close();
@@ -99,6 +111,13 @@ async function takesShared(system: KvmSystem, bit: number): Promise<boolean> {
   return exit.reason === 'mmio' && exit.gpa === shared;
 }
 
+/** Millions of privileged instructions a second, where they are so few that no processor executes them. */
+async function emulatedSpeed(system: KvmSystem): Promise<number | undefined> {
+  const { milliseconds } = await runOnce(system, LOOP, 0n);
+  const speed = (2 * ROUNDS) / milliseconds / 1000;
+  return speed < SLOWER_THAN ? speed : undefined;
+}
+
 /**
  * Finds out by tiny guests how TDCALL, ports and addresses with a SHARED bit appear on this host.
  * @throws Error that says what a plain VM does not do here; KvmError of a refused request.
@@ -109,5 +128,11 @@ export async function probe(system: KvmSystem): Promise<Abilities> {
   if (sharedBits.length === 0) {
     throw new Error('page tables of its guests cannot hold a SHARED bit: physical addresses are too narrow');
   }
-  return { tdcall: await tdcall(system), outAdvances: await outAdvances(system), sharedBits };
+  const emulates = await emulatedSpeed(system);
+  return {
+    tdcall: await tdcall(system),
+    outAdvances: await outAdvances(system),
+    sharedBits,
+    ...(emulates !== undefined && { emulates }),
+  };
 }

@@ -1,0 +1,73 @@
+// Our own addon, whose TDX requests have met no TDX kernel here, on the model behind the preload library: addon to bytes to model.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { nativeStatus } from '../../src/native/index.js';
+import { type Run, tdxctl } from '../cli/tdxctl.js';
+import { preloadLibrary, root } from './build.js';
+
+const usable = existsSync(preloadLibrary) && nativeStatus().available;
+const withMock = ['with-mock', '--'];
+
+interface Summary {
+  numTotalTests: number;
+  numPassedTests: number;
+  testResults: { assertionResults: { fullName: string; status: string }[] }[];
+}
+
+describe.skipIf(!usable)('the native backend under tdxctl with-mock', () => {
+  it('sees the host that the model is of', () => {
+    const direct = tdxctl(['capabilities', '--backend', 'mock', '--json']).json();
+    const carried = tdxctl([
+      ...withMock,
+      process.execPath,
+      'bin/tdxctl.js',
+      'capabilities',
+      '--backend',
+      'native',
+      '--json',
+    ]);
+    expect(carried.err).toBe('');
+    const host = ({
+      backend: _backend,
+      profile: _profile,
+      description: _description,
+      ...rest
+    }: Record<string, unknown>) => rest;
+    expect(Object.keys(host(direct)).length).toBeGreaterThan(3);
+    expect(host(carried.json())).toEqual(host(direct));
+  });
+
+  it('launches the TD that the model launches: the same measurement, console and end', () => {
+    const guest = (out: string) => out.slice(out.indexOf('Hello from a Trust Domain')).replace(/^ended .*\n/m, '');
+    // How long it took is not to be compared.
+    const ended = ({ out, err }: Run) => `${out}${err}`.match(/^ended .*$/m)?.[0].replace(/\d+ ms/, '');
+    const mrtd = (out: string) => out.match(/^MRTD +[0-9a-f]{96}$/gm);
+    const direct = tdxctl(['launch', '--backend', 'mock']);
+    const carried = tdxctl([...withMock, process.execPath, 'bin/tdxctl.js', 'launch', '--backend', 'native']);
+    expect(carried.code, carried.err).toBe(0);
+    expect(guest(carried.out)).toMatch(/^Hello from .*\n.*IntelTDX/);
+    expect(guest(carried.out)).toBe(guest(direct.out));
+    expect(ended(carried)).toMatch(/ended with 0 through port 0xf4/);
+    expect(ended(carried)).toBe(ended(direct));
+    expect(mrtd(carried.out)?.length).toBeGreaterThan(0);
+    expect(mrtd(carried.out)).toEqual(mrtd(direct.out));
+  });
+
+  it('passes the whole contract of the backends, its TDX part too', { timeout: 120_000 }, () => {
+    const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+    const command = [process.execPath, vitest, 'run', 'test/contract', '--reporter=json'];
+    const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'bin/tdxctl.js'), ...withMock, ...command], {
+      cwd: root,
+      encoding: 'utf8',
+      maxBuffer: 1 << 26,
+    });
+    const summary = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Summary;
+    const others = summary.testResults
+      .flatMap(({ assertionResults }) => assertionResults)
+      .filter(({ status }) => status !== 'passed');
+    expect(others, stderr).toEqual([]);
+    expect(summary.numPassedTests).toBeGreaterThan(200);
+  });
+});
