@@ -15,7 +15,7 @@ export type Step = GuestEvent | ((cpu: FakeVcpu) => GuestEvent | Promise<GuestEv
 export class FakeVcpu implements EngineVcpu {
   readonly gprs = new BigUint64Array(16);
   rip = INITIAL_STATE.rip;
-  rflags = INITIAL_STATE.rflags;
+  rflags: bigint = INITIAL_STATE.rflags;
   readonly mode: { -readonly [K in keyof ProcessorMode]: ProcessorMode[K] } = {
     cpl: 0,
     longMode: true,

@@ -22,11 +22,6 @@ interface Injection {
   errorCode?: number;
 }
 
-/**
- * How long the guest runs before it is looked at again, in milliseconds, while an interrupt waits for it to take interrupts.
- */
-const WINDOW_POLL = 1;
-
 /** What an exit leads to: the guest goes on, perhaps with an answer, or an event. */
 export type Answer = { reply?: ExitReply } | { event: GuestEvent };
 
@@ -109,33 +104,35 @@ export class KvmEngineVcpu implements EngineVcpu {
         this.pull();
         return { kind: 'interrupted' };
       }
-      if (this.interruptWindow && reply === undefined) {
-        this.pull();
-        if (this.interruptible) return { kind: 'interrupt-window' };
-      }
       const exit = await this.#enter(signal, reply);
-      if (exit === undefined && !signal.aborted) {
-        reply = undefined;
-        continue;
-      }
       const answer: Answer = exit === undefined ? { event: { kind: 'interrupted' } } : await handleExit(this, exit);
       if (!('event' in answer)) {
         reply = answer.reply;
         continue;
       }
       if (answer.event.kind === 'interrupted') this.pull();
+      else if (this.#missedWindow(answer.event)) return { kind: 'interrupt-window' };
       else this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
       return answer.event;
     }
   }
 
-  /** One KVM_RUN. Undefined: the signal ended it, or it is time to look for the interrupt window. */
-  async #enter(abort: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | undefined> {
-    const signal = this.interruptWindow ? AbortSignal.any([abort, AbortSignal.timeout(WINDOW_POLL)]) : abort;
+  /**
+   * Where KVM emulates privileged code it may not look for the window before the next exit. The interrupt then comes in front
+   * of the instruction that the event is about, which has not begun.
+   */
+  #missedWindow({ kind }: GuestEvent): boolean {
+    const beforeInstruction = kind === 'tdcall' || kind === 'instruction' || kind === 'io' || kind === 'ept-violation';
+    return this.interruptWindow && beforeInstruction && this.interruptible;
+  }
+
+  /** One KVM_RUN. Undefined: the signal ended it. */
+  async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | undefined> {
+    const { interruptWindow } = this;
     this.td.enter();
     this.generation = this.td.memory.generation;
     try {
-      return await this.kvm.run({ signal, ...(reply !== undefined && { reply }) });
+      return await this.kvm.run({ signal, interruptWindow, ...(reply !== undefined && { reply }) });
     } catch (error) {
       if (error instanceof AbortError) return undefined;
       throw error;
