@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KVM_CPUID_FLAG_SIGNIFCANT_INDEX, TDVMCALL_STATUS } from '../../src/kvm/constants.js';
 import type { CpuidEntry } from '../../src/kvm/index.js';
@@ -97,6 +97,15 @@ describe('TDG.VP.VMCALL<RDMSR> and <WRMSR>', () => {
       expect((yield wrmsr(0x1a0, 0x1881n)).r10).toBe(0n);
       expect((yield rdmsr(0x1a0)).r11).toBe(0x1801n);
     });
+    expect(await vcpu.run()).toEqual(ended);
+  });
+
+  it('MISC_FEATURES_ENABLES: CPUID faults as long as user space says in PLATFORM_INFO that they are there', async () => {
+    const { vcpu, kernel } = start(function* () {
+      expect((yield wrmsr(0x140, 1n)).r10).toBe(INVALID);
+      expect((yield wrmsr(0x140, 0n)).r10).toBe(0n);
+    });
+    expect(kernel(0).msrs.write(0xce, 0n, 'host')).toBe(true);
     expect(await vcpu.run()).toEqual(ended);
   });
 
@@ -212,8 +221,12 @@ describe('TDG.VP.VMCALL<HLT>', () => {
       yield hlt();
       yield out(port, 0);
     };
+  /** As many as a vCPU needs, and some, however long they take. */
+  const turns = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) await setImmediate();
+  };
   const settled = async (promise: Promise<unknown>) =>
-    Promise.race([promise.then(() => true), sleep(10).then(() => false)]);
+    Promise.race([promise.then(() => true), turns(100).then(() => false)]);
 
   it('waits in KVM until another vCPU sends an interrupt', async () => {
     const { vcpus } = start([

@@ -71,6 +71,12 @@ const FEAT_CTL_LMCE = 1n << 20n;
 const APIC_BASE_X2APIC = 0xfee0_0c00n;
 const APIC_BASE_BSP = 0x100n;
 
+const PLATFORM_INFO_CPUID_FAULT = 1n << 31n;
+const platformInfo = hostSets(MSR.PLATFORM_INFO, constant(PLATFORM_INFO_CPUID_FAULT));
+/** supports_cpuid_fault(). */
+const mayFault = (run: TdRun, data: bigint): boolean =>
+  data === 1n && (platformInfo.read(run, 'guest')! & PLATFORM_INFO_CPUID_FAULT) !== 0n;
+
 const miscEnable = kept(MSR.MISC_ENABLE, MISC_ENABLE_PMU);
 
 const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
@@ -80,9 +86,9 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
   ],
   [MSR.FEAT_CTL, readOnly(({ msrs }) => FEAT_CTL_LOCKED | (msrs.machineCheck.hasLocal ? FEAT_CTL_LMCE : 0n))],
   [MSR.UCODE_REV, hostSets(MSR.UCODE_REV, { read: () => 0n, write: () => true })],
-  [MSR.PLATFORM_INFO, hostSets(MSR.PLATFORM_INFO, constant(1n << 31n))],
+  [MSR.PLATFORM_INFO, platformInfo],
   [MSR.MTRRCAP, constant(0x508n)],
-  [MSR.MISC_FEATURES_ENABLES, kept(MSR.MISC_FEATURES_ENABLES, 0n, (data) => data <= 1n)],
+  [MSR.MISC_FEATURES_ENABLES, kept(MSR.MISC_FEATURES_ENABLES, 0n, (data, run) => data === 0n || mayFault(run, data))],
   [
     MSR.MISC_ENABLE,
     {
