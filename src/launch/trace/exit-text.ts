@@ -17,7 +17,7 @@ export const hex = (value: bigint | number): string => `0x${value.toString(16)}`
 const SHOWN_BYTES = 16;
 
 /** At most 16 bytes, lowest address first. */
-export function bytesText(bytes: Uint8Array): string {
+function bytesText(bytes: Uint8Array): string {
   const shown = Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString('hex');
   return bytes.length > SHOWN_BYTES ? `${shown}... (${bytes.length} bytes)` : shown;
 }

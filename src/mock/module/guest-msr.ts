@@ -12,7 +12,7 @@ import { isX2apic, writeX2apic } from './virtual-apic.js';
 import { EXIT_REASON } from './vmx.js';
 
 /** What an access to an MSR does in a TD. */
-export type MsrAction = 'native' | 've' | 'gp' | 'own';
+type MsrAction = 'native' | 've' | 'gp' | 'own';
 
 interface MsrRow {
   first: number;
@@ -53,7 +53,7 @@ function find(index: number, { veReduction }: ModuleFeatures): MsrRow | undefine
 const X2APIC_APICID = 0x802;
 
 /** What RDMSR or WRMSR of `index` does in this TD (td_msr_access.c rd_wr_msr_generic_case, is_msr_dynamic_bit_cleared). */
-export function msrAction(td: Td, index: number, write: boolean, features: ModuleFeatures): MsrAction {
+function msrAction(td: Td, index: number, write: boolean, features: ModuleFeatures): MsrAction {
   const row = find(index, features);
   const hostsOrNobodys: MsrAction = reducesVe(td) ? 'gp' : 've';
   // Access to MSRs outside the bitmaps is always the host's business.
