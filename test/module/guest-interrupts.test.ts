@@ -148,6 +148,23 @@ describe('What the host learns and does by fields of the VCPU', () => {
     expect(td.host.must(TDH.VP_RD, { rcx: td.tdvprs[0]!, rdx: PEND_NMI }).r8).toBe(0n);
   });
 
+  it('PEND_NMI does not make the guest miss an interrupt that waits behind the NMI', async () => {
+    const td = new RunningTd({}, [
+      then((cpu) => {
+        expect([cpu.injected, cpu.interruptWindow]).toEqual([[{ vector: 2 }], true]);
+        cpu.injected.length = 0;
+        takesInterrupts(cpu);
+      }),
+      then((cpu) => expect([cpu.injected, cpu.interruptWindow]).toEqual([[{ vector: 0x40 }], false])),
+      LEAVE,
+    ]);
+    td.host.must(TDH.VP_WR, { rcx: td.tdvprs[0]!, rdx: PEND_NMI, r8: 1n, r9: 0xffn });
+    const host = new PostingHost();
+    host.post(0x40);
+    await enter(td, host);
+    expect(td.cpu.script).toEqual([]);
+  });
+
   it('PEND_NMI waits until the guest has asked what its #VE was about', async () => {
     const injected: (readonly number[])[] = [];
     const look = (cpu: FakeVcpu): void => {

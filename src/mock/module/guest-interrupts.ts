@@ -19,7 +19,6 @@ export function deliverInterrupts({ vcpu, cpu, trace }: Guest, { posted }: Enter
   if (vcpu.pendNmi !== 0 && !vcpu.veInfo && !cpu.injecting) {
     vcpu.pendNmi = 0;
     deliver(VECTOR.NMI);
-    return;
   }
   const vector = apic.pending;
   if (vector === undefined) return;
