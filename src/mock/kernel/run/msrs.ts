@@ -101,9 +101,9 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
   [
     MSR.TSC_DEADLINE,
     {
-      read: ({ apic }) => apic.tscDeadline,
+      read: ({ apic }) => apic.timer.tscDeadline,
       write: ({ apic }, data) => {
-        apic.tscDeadline = data;
+        apic.timer.tscDeadline = data;
         return true;
       },
     },
