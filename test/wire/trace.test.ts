@@ -88,14 +88,14 @@ describe('a record', () => {
     const [, unknown, missing] = await traceOf(async (thread) => {
       const { vm } = await create(thread);
       await thread.ioctl(vm, 0x1234);
-      await thread.ioctl(vm, io(0xce));
+      await thread.ioctl(vm, iow(0xbd, 24));
     });
     expect(unknown).toMatchObject({
       request: 'request 0x00001234',
       errno: 'ENOTTY',
       rule: { id: 'kvm.request.number-vm' },
     });
-    expect(missing).toMatchObject({ request: 'KVM_GET_STATS_FD', rule: { id: 'kvm.request.not-modelled' } });
+    expect(missing).toMatchObject({ request: 'KVM_HYPERV_EVENTFD', rule: { id: 'kvm.request.not-modelled' } });
   });
 
   it('says where an argument is not mapped', async () => {
