@@ -27,6 +27,9 @@ const wantsColor = (stream: Stream, env: NodeJS.ProcessEnv) =>
 
 export const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
+/** `1 exit`, `2 exits`. */
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+
 /** JSON with u64 as hexadecimal strings and bytes as hexadecimal. */
 export const toJson = (value: unknown): string =>
   JSON.stringify(

@@ -2,7 +2,7 @@
 import type { KvmSystem } from '../kvm/index.js';
 import type { Devices, TdOutcome, TdRunOptions, TrustDomain } from '../launch/index.js';
 import { usageError } from './errors.js';
-import type { Output } from './output.js';
+import { counted, type Output } from './output.js';
 
 /** What executes the guest, for outputs. */
 export interface EngineShown {
@@ -67,7 +67,7 @@ export const wentWell = ({ how, exitCode, mrtd }: TdOutcome): boolean =>
 export function printOutcome(output: Output, outcome: TdOutcome, td: TrustDomain): void {
   const { message, advice, mrtd, durationMs, vcpus, how } = outcome;
   const exits = vcpus.reduce((sum, vcpu) => sum + vcpu.exits, 0);
-  output.note(`ended  ${message} (${durationMs.toFixed(0)} ms, ${exits} exits)`);
+  output.note(`ended  ${message} (${durationMs.toFixed(0)} ms, ${counted(exits, 'exit')})`);
   if (advice) output.note(`       ${advice}.`);
   if (outcome.fatal && outcome.fatal.text === '') output.note('       It gave no text.');
   if (how === 'timeout' || how === 'aborted') {
