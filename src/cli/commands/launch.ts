@@ -2,11 +2,13 @@ import { dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { TdImage } from '../../image/index.js';
 import type { KvmSystem } from '../../kvm/index.js';
-import type { LaunchStep, TdRunOptions, TraceFormat, TrustDomain } from '../../launch/index.js';
+import type { LaunchStep, Milestones, RunEvent, TdRunOptions, TraceFormat, TrustDomain } from '../../launch/index.js';
+import type { GuestTrace } from '../../mock/index.js';
 import type { Finding, TdConfig } from '../../td/index.js';
 import { CliError, EXIT, showError } from '../errors.js';
 import { readUserJson } from '../files.js';
 import { printFindings } from '../findings.js';
+import { firmwareJson, firmwareSummary, printFirmware, watchFirmware } from '../firmware.js';
 import { loadUserImage } from '../image.js';
 import type { Bind } from '../main.js';
 import { type CommonOptions, openSystem, withCommonOptions } from '../options.js';
@@ -88,7 +90,9 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
     const { signal } = interrupt;
     const devices =
       options.platform === 'q35' || (options.platform === 'auto' && imageFile !== undefined && image.kind === 'tdvf');
-    return await launchImage(output, config, image, { options, timeout, trace, signal, devices });
+    const { isUefiFirmware } = await import('../../launch/platform/index.js');
+    const firmware = devices && isUefiFirmware(image);
+    return await launchImage(output, config, image, { options, timeout, trace, signal, devices, firmware });
   } finally {
     process.off('SIGINT', onInterrupt);
     trace?.close();
@@ -102,13 +106,21 @@ interface Launch {
   signal: AbortSignal;
   /** Whether the guest gets the devices of a q35 machine. */
   devices: boolean;
+  /** Whether it is firmware, whose milestones are followed. */
+  firmware: boolean;
 }
 
 async function launchImage(output: Output, config: TdConfig, image: TdImage, how: Launch): Promise<number> {
-  const { options, trace, signal } = how;
+  const { options, trace, signal, firmware } = how;
+  const watch: Watch = {};
+  const onGuest = (event: GuestTrace): void => {
+    trace?.onGuest(event);
+    watch.milestones?.guest(event);
+  };
   using system = await openSystem(options, {
     engine: options.engine,
-    ...(trace && { onSeamcall: trace.onSeamcall, onGuest: trace.onGuest }),
+    ...(trace && { onSeamcall: trace.onSeamcall }),
+    ...((trace || firmware) && { onGuest }),
   });
   const asked = await askedSystem(system);
   if (!options.json) printSystem(output, system);
@@ -123,7 +135,7 @@ async function launchImage(output: Output, config: TdConfig, image: TdImage, how
     using td = await TrustDomain.create(system, config, { image, onStep, signal });
     if (!options.json) printTd(output, td);
     const built = { ...asked, ...answer(td), image: { name: image.name, kind: image.kind }, steps: steps.map(rounded) };
-    if (options.run) return await run(output, system, td, how, built);
+    if (options.run) return await run(output, system, td, how, built, watch);
     if (options.json) output.json({ ...built, state: td.state });
     return EXIT.done;
   } catch (error) {
@@ -141,30 +153,46 @@ async function launchImage(output: Output, config: TdConfig, image: TdImage, how
   }
 }
 
+/** Filled when the TD runs: what hears of its guest is needed before. */
+interface Watch {
+  milestones?: Milestones;
+}
+
 /** Runs the TD and tells of it. @param built what `--json` says of its launch. */
 async function run(
   output: Output,
   system: KvmSystem,
   td: TrustDomain,
-  { options, timeout, trace, signal, devices }: Launch,
+  { options, timeout, trace, signal, devices, firmware }: Launch,
   built: Record<string, unknown>,
+  watch: Watch,
 ): Promise<number> {
   const engine = await shownEngine(system);
+  const platform = devices && { devices: await q35(td, output.aside) };
+  const milestones = firmware ? await watchFirmware(options.json ? undefined : output) : undefined;
+  if (milestones) watch.milestones = milestones;
+  const onEvent = (event: RunEvent): void => {
+    trace?.onEvent(event);
+    milestones?.exit(event.exit);
+  };
+  const onText = milestones && ((text: string) => milestones.text(text));
   const runOptions: TdRunOptions = {
     signal,
     ...(timeout !== undefined && { timeout }),
-    ...(trace && { onEvent: trace.onEvent }),
-    ...(devices && { devices: await q35(td, output.aside) }),
+    ...((trace || milestones) && { onEvent }),
+    ...platform,
   };
   if (options.json) {
-    const { outcome, text } = await runQuietly(td, runOptions);
-    output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, engine) });
+    const { outcome, text } = await runQuietly(td, runOptions, onText);
+    const more = milestones && { firmware: firmwareJson(await firmwareSummary(milestones, outcome)) };
+    output.json({ ...built, state: td.state, run: { ...outcomeJson(outcome, text, engine), ...more } });
     return wentWell(outcome) ? EXIT.done : EXIT.no;
   }
   if (engine) output.note(`engine ${engine.name}: ${engine.description}`);
   output.line();
-  const outcome = await runOnTerminal(output, td, runOptions);
+  const outcome = await runOnTerminal(output, td, runOptions, onText);
   printOutcome(output, outcome, td);
+  if (milestones) printFirmware(output, await firmwareSummary(milestones, outcome));
   return wentWell(outcome) ? EXIT.done : EXIT.no;
 }
 
