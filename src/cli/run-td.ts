@@ -51,8 +51,8 @@ export async function runOnTerminal(
   const running = td.run(options);
   const printed = (async () => {
     for await (const bytes of td.console) {
-      onText?.(latin1(bytes));
       await output.bytes(bytes);
+      onText?.(latin1(bytes));
     }
   })();
   const [outcome] = await Promise.all([running, printed]);

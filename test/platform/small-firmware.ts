@@ -1,5 +1,5 @@
 // The smallest image that behaves like firmware: a firmware volume whose code goes to 64-bit mode, accepts a page of
-// memory, extends an RTMR, prints a text and ends with 0 through the exit port.
+// memory, extends an RTMR, prints a text, gives back what it is told until q, and ends with 0 through the exit port.
 import { buildTdvf } from '../image/build-tdvf.js';
 
 const BASE = 0xffff_0000;
@@ -7,7 +7,7 @@ const [PML4, PDPT, PD, GDT, CODE, START, MEASURED] = [0x1000, 0x2000, 0x3000, 0x
 const RESET = 0xfff0;
 const GPA = 0x10_0000;
 const TDCALL = [0x66, 0x0f, 0x01, 0xcc];
-const [IO, WRITE] = [30, 1];
+const [IO, READ, WRITE] = [30, 0, 1];
 const TO_R10 = 0xba;
 
 const u32 = (value: number): number[] => [0, 8, 16, 24].map((bits) => (value >>> bits) & 0xff);
@@ -19,13 +19,31 @@ const tdcall = (rax: number, rcx: number, rdx = 0, ...fromR10: number[]): number
   ...TDCALL,
 ];
 
+function echo(mask: number): number[] {
+  const inb = (port: number): number[] => tdcall(0, mask, 0, 0, IO, 1, READ, port, 0);
+  const poll = [...inb(0x3fd), 0x41, 0xf6, 0xc3, 1]; // test r11b, 1
+  const receive = [...inb(0x3f8), 0x44, 0x89, 0xdb]; // mov ebx, r11d
+  // Sends EBX in R15D.
+  const send = tdcall(0, mask, 0, 0, IO, 1, WRITE, 0x3f8);
+  send.splice(send.length - TDCALL.length, 0, 0x41, 0x89, 0xdf);
+  const jump = (code: number[], distance: number): number[] => [...code, ...u32(distance)];
+  const back = poll.length + 6 + receive.length + 3 + 6 + send.length + 5;
+  return [
+    ...[...poll, ...jump([0x0f, 0x84], -(poll.length + 6))], // jz poll
+    ...[...receive, 0x80, 0xfb, 'q'.charCodeAt(0), ...jump([0x0f, 0x84], send.length + 5)], // cmp bl, 'q'; je end
+    ...[...send, ...jump([0xe9], -back)], // jmp poll
+  ];
+}
+
 export interface SmallFirmware {
   /** Registers that its TDG.VP.VMCALLs share. */
   mask: number;
   text: string;
+  /** Polls its console for bytes and prints them, up to a q. */
+  echoes?: boolean;
 }
 
-export function smallFirmware({ mask, text }: SmallFirmware): Uint8Array {
+export function smallFirmware({ mask, text, echoes = false }: SmallFirmware): Uint8Array {
   const image = buildTdvf();
   const put = (at: number, bytes: readonly number[]): void => image.set(bytes, at);
   const entry = (at: number, value: bigint): unknown => image.writeBigUInt64LE(value, at);
@@ -49,6 +67,7 @@ export function smallFirmware({ mask, text }: SmallFirmware): Uint8Array {
     ...tdcall(6, GPA), // TDG.MEM.PAGE.ACCEPT
     ...tdcall(2, BASE + MEASURED, 1), // TDG.MR.RTMR.EXTEND
     ...Array.from(Buffer.from(text), (byte) => outb(0x3f8, byte)).flat(),
+    ...(echoes ? echo(mask) : []),
     ...outb(0xf4, 0),
     ...[0x0f, 0x0b], // ud2
   ]);

@@ -5,7 +5,7 @@ import type { KvmSystem } from '../../kvm/index.js';
 import type { LaunchStep, Milestones, RunEvent, TdRunOptions, TraceFormat, TrustDomain } from '../../launch/index.js';
 import type { GuestTrace } from '../../mock/index.js';
 import type { Finding, TdConfig } from '../../td/index.js';
-import { CliError, EXIT, showError } from '../errors.js';
+import { CliError, EXIT, showError, usageError } from '../errors.js';
 import { readUserJson } from '../files.js';
 import { printFindings } from '../findings.js';
 import { firmwareJson, firmwareSummary, printFirmware, watchFirmware } from '../firmware.js';
@@ -25,6 +25,7 @@ import {
 } from '../run-td.js';
 import { askedSystem, printSystem } from '../system.js';
 import { openTrace, type TraceFile } from '../trace-file.js';
+import { openTyped, type Typed } from '../typed.js';
 
 interface LaunchCommandOptions extends CommonOptions {
   image?: string;
@@ -32,6 +33,7 @@ interface LaunchCommandOptions extends CommonOptions {
   engine: 'auto' | 'kvm' | 'interpreter';
   platform: 'auto' | 'q35' | 'none';
   timeout?: string;
+  interactive?: boolean;
   trace?: string;
   traceFormat: TraceFormat;
 }
@@ -45,6 +47,10 @@ export const launchCommand = (bind: Bind): Command =>
     .argument('[config]', 'the configuration, a JSON file; - for standard input; left out: the defaults')
     .option('--image <file>', "TDVF firmware or a page list; takes the place of the configuration's image")
     .option('--no-run', 'build it only')
+    .option(
+      '--interactive',
+      'standard input is what the guest reads from its console; on a terminal, Ctrl-] ends the run',
+    )
     .option('--timeout <seconds>', 'end the run after this time')
     .option('--trace <file>', 'write every exit, and on the model every TDCALL, #VE and SEAMCALL; - is standard error')
     .addOption(
@@ -68,6 +74,7 @@ export const launchCommand = (bind: Bind): Command =>
 Examples:
   $ tdxctl launch                                       the bundled minimal TD
   $ tdxctl launch td.json --image /usr/share/ovmf/OVMF.fd --timeout 60
+  $ tdxctl launch td.json --image shell.fd --interactive
   $ tdxctl launch --trace trace.txt                     what the guest asked, and what it was told
   $ tdxctl launch --no-run --backend mock --json | jq -r .mrtd
 
@@ -77,6 +84,11 @@ Exit code 1: it ended otherwise, or printed another MRTD, or the configuration, 
     .action(bind(launch));
 
 async function launch(output: Output, path: string | undefined, options: LaunchCommandOptions): Promise<number> {
+  if (options.interactive && path === '-') {
+    throw usageError(
+      '--interactive and the configuration - both want standard input: give the configuration as a file',
+    );
+  }
   // TrustDomain.create checks the form too, and reports it together with everything else.
   const config = (path === undefined ? {} : readUserJson(path, 'configuration')) as TdConfig;
   const timeout = timeoutMs(options.timeout);
@@ -85,6 +97,7 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
   const trace = options.trace === undefined ? undefined : await openTrace(output, options.trace, options.traceFormat);
   const interrupt = new AbortController();
   const onInterrupt = () => interrupt.abort(new CliError('interrupted', EXIT.no));
+  const typed = options.interactive ? openTyped(process.stdin, onInterrupt) : undefined;
   process.once('SIGINT', onInterrupt);
   try {
     const { signal } = interrupt;
@@ -92,8 +105,9 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
       options.platform === 'q35' || (options.platform === 'auto' && imageFile !== undefined && image.kind === 'tdvf');
     const { isUefiFirmware } = await import('../../launch/platform/index.js');
     const firmware = devices && isUefiFirmware(image);
-    return await launchImage(output, config, image, { options, timeout, trace, signal, devices, firmware });
+    return await launchImage(output, config, image, { options, timeout, trace, signal, devices, firmware, typed });
   } finally {
+    typed?.close();
     process.off('SIGINT', onInterrupt);
     trace?.close();
   }
@@ -104,6 +118,8 @@ interface Launch {
   timeout: number | undefined;
   trace: TraceFile | undefined;
   signal: AbortSignal;
+  /** What the guest's console receives. */
+  typed: Typed | undefined;
   /** Whether the guest gets the devices of a q35 machine. */
   devices: boolean;
   /** Whether it is firmware, whose milestones are followed. */
@@ -163,7 +179,7 @@ async function run(
   output: Output,
   system: KvmSystem,
   td: TrustDomain,
-  { options, timeout, trace, signal, devices, firmware }: Launch,
+  { options, timeout, trace, signal, devices, firmware, typed }: Launch,
   built: Record<string, unknown>,
   watch: Watch,
 ): Promise<number> {
@@ -179,6 +195,7 @@ async function run(
   const runOptions: TdRunOptions = {
     signal,
     ...(timeout !== undefined && { timeout }),
+    ...(typed && { input: typed.stream }),
     ...((trace || milestones) && { onEvent }),
     ...platform,
   };
