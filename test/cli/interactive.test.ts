@@ -18,7 +18,7 @@ describe('tdxctl launch --interactive', () => {
   it('without it the guest hears nothing', () => {
     const { code, out, err } = tdxctl([...ARGS, '--timeout', '1'], { input: 'hello q' });
     expect(code).toBe(1);
-    expect(out).toMatch(/Shell>$/);
+    expect(out).not.toContain('hello');
     expect(err).toMatch(/^ended {2}The guest was still running after 1000 ms/m);
   });
 
