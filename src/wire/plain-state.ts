@@ -1,3 +1,4 @@
+import { MachineCheck } from '../mock/kernel/run/machine-check.js';
 import type { kvmIrqRoutingEntry } from './layout/plain.js';
 import type { kvmMsrFilter, kvmTprAccessCtl } from './layout/state.js';
 import type { Decoded } from './layout/struct.js';
@@ -23,7 +24,7 @@ export class PlainVcpu {
   readonly kept = new Map<string, Uint8Array>();
   /** MSRs of a plain vCPU. */
   readonly msrs = new Map<number, bigint>();
-  mcgCap = 0n;
+  readonly machineCheck = new MachineCheck();
   /** pending_external_vector. */
   pendingVector: number | undefined;
   tpr: Decoded<(typeof kvmTprAccessCtl)['fields']> | undefined;

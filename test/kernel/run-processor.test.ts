@@ -196,8 +196,8 @@ describe('TDG.VP.VMCALL<RDMSR> and <WRMSR>', () => {
       yield wrmsr(X2APIC.LVTT, deadline);
       expect((yield rdmsr(X2APIC.LVTT)).r11).toBe(deadline);
       expect((yield rdmsr(TMICT)).r11).toBe(0n);
-      yield wrmsr(TSC_DEADLINE, 5n);
-      expect((yield rdmsr(TSC_DEADLINE)).r11).toBe(5n);
+      yield wrmsr(TSC_DEADLINE, 1n << 60n);
+      expect((yield rdmsr(TSC_DEADLINE)).r11).toBe(1n << 60n);
     };
     const cpuid = [entry(1, { ecx: (1 << 24) | (1 << 21) })];
     const { vcpu } = start(withDeadline, { cpuid });

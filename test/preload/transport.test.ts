@@ -38,6 +38,8 @@ async function script(this: FakeModel, call: Call): Promise<Answer> {
       return { made: true };
     case io(0x41):
       return { made: true, writes: [{ address: 8n, bytes: Buffer.from([1]) }] };
+    case io(0xce):
+      return call.argument === 0n ? { file: 'hello' } : {};
     case GET_REGS:
       return { writes: [{ address: call.argument, bytes: Buffer.alloc(144, 0xee) }] };
     case SET_SIGNAL_MASK:
@@ -75,6 +77,7 @@ const cases = [
   ['copies', 'follows descriptors through dup and friends'],
   ['passed', 'knows a descriptor that came over a socket'],
   ['makes', 'makes descriptors'],
+  ['files', 'opens files that a request made'],
   ['memory', 'writes results, or EFAULT'],
   ['polls', 'polls as files without a poll of their own'],
   ['maps', 'maps the page of a vCPU and passes fallocate on'],

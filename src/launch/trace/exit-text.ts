@@ -93,6 +93,8 @@ export function exitText(exit: VcpuExit): ExitText {
       return { name: 'KVM_EXIT_HLT', facts: {} };
     case 'shutdown':
       return { name: 'KVM_EXIT_SHUTDOWN', facts: {} };
+    case 'irq-window-open':
+      return { name: 'KVM_EXIT_IRQ_WINDOW_OPEN', facts: {} };
     case 'intr':
       return { name: 'KVM_EXIT_INTR', facts: {} };
   }

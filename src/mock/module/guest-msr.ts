@@ -8,6 +8,7 @@ import { type GuestFeature, hasFeature, isGuestFeature, reducesVe } from './gues
 import { ownRead, ownWrite } from './guest-msr-own.js';
 import { injectGp, injectVe } from './guest-ve.js';
 import type { Td } from './td.js';
+import { isX2apic, writeX2apic } from './virtual-apic.js';
 import { EXIT_REASON } from './vmx.js';
 
 /** What an access to an MSR does in a TD. */
@@ -105,14 +106,15 @@ export function msr(guest: Guest, write: boolean, length: number): undefined {
 const MSR = { TSC: 0x10, PAT: 0x277, XSS: 0xda0, EFER: 0xc000_0080 } as const;
 
 /** MSRs that a processor answers in a TD; here only those that its engine does not have. */
-function nativeRead({ cpu, vcpu, td, state }: Guest, index: number): bigint {
-  const { tscMultiplier } = td.configuration!;
-  if (index === MSR.TSC) return BigInt.asUintN(64, ((state.tsc() * tscMultiplier) >> 48n) + td.tscOffset);
+function nativeRead({ cpu, vcpu, memory }: Guest, index: number): bigint {
+  if (index === MSR.TSC) return memory.tsc();
+  if (isX2apic(index)) return BigInt(vcpu.apic.read(index & 0xff));
   if (index === MSR.EFER) return cpu.mode.efer;
   if (index === MSR.XSS) return vcpu.xss;
   return vcpu.msrs.get(index) ?? (index === MSR.PAT ? INITIAL_STATE.pat : 0n);
 }
 
-function nativeWrite({ vcpu }: Guest, index: number, value: bigint): undefined {
+function nativeWrite({ vcpu }: Guest, index: number, value: bigint): undefined | 'gp' {
+  if (isX2apic(index)) return writeX2apic(vcpu.apic, index, value) ? undefined : 'gp';
   vcpu.msrs.set(index, value);
 }

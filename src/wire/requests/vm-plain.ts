@@ -1,3 +1,4 @@
+import { KVM_MEM_LOG_DIRTY_PAGES } from '../../kvm/constants.js';
 import { demand, Refusal } from '../../mock/kernel/refusal.js';
 import { io, ior, iow, iowr } from '../layout/ioctl.js';
 import {
@@ -22,8 +23,6 @@ const CLOCK_REALTIME = 4;
 const U64 = (1n << 64n) - 1n;
 const MSR_FILTER_MAX_BITMAP = 0x600;
 const PMU_FILTER_MAX_EVENTS = 300;
-/** KVM_CREATE_DEVICE_TEST has no device to find: no module that brings one is loaded. */
-const LOG_DIRTY_PAGES = 1;
 
 /** A request of a VM that reads a structure and only succeeds. */
 export const withStruct = <F extends Fields>(
@@ -83,7 +82,7 @@ function setClock(vm: VmObject, data: Decoded<(typeof kvmClockData)['fields']>):
 function loggedSlot({ kernel }: VmObject, slot: number) {
   demand(slot >>> 16 < (kernel.hasPrivateMem ? 1 : 2), 'kvm.dirty-log.arguments');
   const found = kernel.slots.byId(slot);
-  if (!found || (found.flags & LOG_DIRTY_PAGES) === 0) throw new Refusal('kvm.dirty-log.slot');
+  if (!found || (found.flags & KVM_MEM_LOG_DIRTY_PAGES) === 0) throw new Refusal('kvm.dirty-log.slot');
   return found;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -18,6 +19,7 @@
 #define ECHO _IO(KVM_IO, 0x03)     /* returns its argument */
 #define MAKE KVM_CREATE_VM         /* makes an object */
 #define MAKE_BADLY KVM_CREATE_VCPU /* makes one and writes to address 8 */
+#define STATISTICS _IO(KVM_IO, 0xce) /* a file: hello */
 #define FILL KVM_GET_REGS          /* writes 0xEE */
 #define WAIT KVM_RUN               /* until INTERRUPT, then EINTR */
 #define HANG_UP _IO(KVM_IO, 0xe9)
@@ -98,6 +100,24 @@ static void makes(void) {
   setrlimit(RLIMIT_NOFILE, &enough);
   fails(ioctl(kvm, MAKE_BADLY, 0), EFAULT, "one whose result cannot be written");
   check(open("/dev/null", O_RDONLY) == made + 1, "leaves no descriptor behind");
+}
+
+static void files(void) {
+  const int file = ioctl(kvm, STATISTICS, 0);
+  succeeds(file, "a request that makes the descriptor of a file");
+  check(file == kvm + 1, "it is the lowest free number");
+  check((fcntl(file, F_GETFD) & FD_CLOEXEC) != 0, "which exec closes");
+  check((fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY, "and which cannot be written");
+  char text[16] = {0};
+  check(pread(file, text, sizeof text, 2) == 3 && memcmp(text, "llo", 3) == 0, "read at an offset");
+  struct stat status;
+  check(fstat(file, &status) == 0 && status.st_nlink == 0, "its name is gone");
+  fails(ioctl(file, ECHO, 1), ENOTTY, "it answers no request");
+  const struct rlimit limit = {.rlim_cur = (rlim_t)file + 1, .rlim_max = 4096};
+  setrlimit(RLIMIT_NOFILE, &limit);
+  fails(ioctl(kvm, STATISTICS, 0), EMFILE, "without a free number");
+  close(file);
+  fails(ioctl(kvm, STATISTICS, 1), EIO, "a model that says it made one and did not");
 }
 
 static void memory(void) {
@@ -362,6 +382,7 @@ int main(int argc, char** argv) {
                {"copies", copies},
                {"passed", passed},
                {"makes", makes},
+      {"files", files},
                {"memory", memory},
                {"polls", polls},
                {"maps", maps},

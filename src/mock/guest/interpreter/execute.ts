@@ -122,3 +122,23 @@ export function execute(m: Machine, most: number): GuestEvent | undefined {
   }
   return undefined;
 }
+
+/** As {@link execute}, and ends in front of the first instruction that an external interrupt may come before. */
+export function executeToWindow(m: Machine, most: number): GuestEvent | undefined {
+  for (let left = most; left > 0; left--) {
+    if (m.state.interruptible) return { kind: 'interrupt-window' };
+    m.state.shadowIp = Number.NaN;
+    const event = stepSettled(m);
+    if (event !== undefined) return event;
+  }
+  return undefined;
+}
+
+function stepSettled(m: Machine): GuestEvent | undefined {
+  try {
+    executeOne(m);
+    return undefined;
+  } catch (error) {
+    return settled(m, error);
+  }
+}

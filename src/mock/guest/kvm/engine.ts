@@ -33,14 +33,13 @@ class KvmEngine implements GuestEngine {
   }
 
   openTd(space: GuestSpace): EngineTd {
-    const td = new KvmTd(this.system, space, this.abilities, this.patchTdcall);
+    const td: KvmTd = new KvmTd(this.system, space, this.abilities, this.patchTdcall, () => this.#tds.delete(td));
     this.#tds.add(td);
     return td;
   }
 
   close(): void {
     for (const td of this.#tds) td.close();
-    this.#tds.clear();
     this.system.close();
   }
 }

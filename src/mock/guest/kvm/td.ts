@@ -36,6 +36,7 @@ export class KvmTd implements EngineTd {
     private readonly space: GuestSpace,
     readonly abilities: Abilities,
     patchTdcall: boolean,
+    private readonly onClose: () => void,
   ) {
     const bit = Math.log2(space.sharedBit);
     if (!abilities.sharedBits.includes(bit)) {
@@ -118,5 +119,6 @@ export class KvmTd implements EngineTd {
   close(): void {
     this.#vm.close();
     this.#slots.close();
+    this.onClose();
   }
 }

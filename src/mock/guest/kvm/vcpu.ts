@@ -36,6 +36,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   #started = false;
   #closed = false;
   #injection: Injection | undefined;
+  interruptWindow = false;
   /** `memory.generation` when KVM was entered last. */
   generation = -1;
 
@@ -66,6 +67,14 @@ export class KvmEngineVcpu implements EngineVcpu {
 
   set rflags(value: bigint) {
     this.state.rflags = value;
+  }
+
+  get injecting(): boolean {
+    return this.#injection !== undefined;
+  }
+
+  get interruptible(): boolean {
+    return !this.injecting && this.state.interruptible && this.kvm.getVcpuEvents().interrupt.shadow === 0;
   }
 
   inject(vector: number, errorCode?: number, cr2?: bigint): void {
@@ -102,17 +111,28 @@ export class KvmEngineVcpu implements EngineVcpu {
         continue;
       }
       if (answer.event.kind === 'interrupted') this.pull();
+      else if (this.#missedWindow(answer.event)) return { kind: 'interrupt-window' };
       else this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
       return answer.event;
     }
   }
 
+  /**
+   * Where KVM emulates privileged code it may not look for the window before the next exit. The interrupt then comes in front
+   * of the instruction that the event is about, which has not begun.
+   */
+  #missedWindow({ kind }: GuestEvent): boolean {
+    const beforeInstruction = kind === 'tdcall' || kind === 'instruction' || kind === 'io' || kind === 'ept-violation';
+    return this.interruptWindow && beforeInstruction && this.interruptible;
+  }
+
   /** One KVM_RUN. Undefined: the signal ended it. */
   async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | undefined> {
+    const { interruptWindow } = this;
     this.td.enter();
     this.generation = this.td.memory.generation;
     try {
-      return await this.kvm.run({ signal, ...(reply !== undefined && { reply }) });
+      return await this.kvm.run({ signal, interruptWindow, ...(reply !== undefined && { reply }) });
     } catch (error) {
       if (error instanceof AbortError) return undefined;
       throw error;
@@ -163,6 +183,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   pull(): void {
     this.#sregs = this.kvm.getSregs();
     takeKvmState(this.state, this.kvm.getRegs(), this.#sregs);
+    this.state.shadowIp = Number.NaN;
     this.#sregsChanged = false;
   }
 
