@@ -51,7 +51,6 @@ export class Connection {
     socket.on('data', (chunk) => this.#receive(chunk));
     // Whoever is gone cannot be told so.
     socket.on('error', () => {});
-    socket.on('end', () => this.#ended());
     socket.on('close', () => this.#closed());
   }
 
@@ -80,11 +79,6 @@ export class Connection {
     }
     if (message.type !== 'call') throw new ProtocolError(`second ${message.type.toUpperCase()} on a channel`);
     if (this.#call) throw new ProtocolError('CALL while a call is under way');
-    if (message.operation === 'settle') {
-      // What was closed before is read in this turn of the event loop, since it came before this message.
-      setImmediate(() => this.socket.write(encodeResult({ result: 0n, made: false, writes: [] })));
-      return;
-    }
     void this.#serve(message, role.channel, role.task);
   }
 
@@ -131,15 +125,10 @@ export class Connection {
     this.#offered = undefined;
   }
 
-  /** Nobody has the program's end any more. */
-  #ended(): void {
-    if (this.#role && 'object' in this.#role) this.server.objects.close(this.#role.object);
-  }
-
   /** The program closed it, or is gone. */
   #closed(): void {
     this.#call?.abort();
     if (!this.#call) this.#dropOffered();
-    this.#ended();
+    if (this.#role && 'object' in this.#role) this.server.objects.close(this.#role.object);
   }
 }
