@@ -6,7 +6,7 @@ import { VMCALL_STATUS } from './td-vmcall.js';
 /**
  * Makes a quote.
  * @param report what the guest put into the buffer: a TDREPORT (1024 bytes) from Linux, a message to a quoting service from others
- * @param signal aborted when the run has ended and the answer is no longer wanted
+ * @param context `signal` is aborted when the run has ended and the answer is no longer wanted
  */
 export type QuoteHandler = (report: Uint8Array, context: { signal: AbortSignal }) => Uint8Array | Promise<Uint8Array>;
 
