@@ -60,6 +60,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   CONFIG_FLAGS: (_, c) => c.configFlags,
   TD_CTLS: (td) => td.tdCtls,
   NOTIFY_ENABLES: (td) => td.notifyEnables,
+  X2APIC_IDS: (td, _, index) => td.x2apicIds[index] ?? 0,
   TOPOLOGY_ENUM_CONFIGURED: (td) => Number(td.topologyEnumConfigured),
   VIRT_MAXPA: (_, c) => c.virtMaxpa,
   VE_REDUCTION_VALID: (td) => Number(td.topologyEnumConfigured),
