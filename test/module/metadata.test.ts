@@ -53,6 +53,14 @@ describe('TDH.MNG.RD', () => {
     expect(ids).toEqual([5n, 7n, 0n]);
   });
 
+  it('shows the VMX capabilities of a TD for debugging', () => {
+    const VIRTUAL_IA32_VMX_MISC = 0x9610_0003_0000_0485n;
+    expect(read(VIRTUAL_IA32_VMX_MISC).rule).toBe('module.metadata.readable');
+    const other = new Host();
+    const td = other.td({ attributes: 1 });
+    expect(other.call(TDH.MNG_RD, { rcx: td, rdx: VIRTUAL_IA32_VMX_MISC }).r8).toBe(0x6004_40e0n);
+  });
+
   it('knows the fields of its module only', () => {
     const old = new Host('1.5.01');
     const td = old.td();
@@ -112,6 +120,7 @@ describe('TDH.VP.WR', () => {
     expect(write(SHARED_EPT_POINTER, 0x5000n, ALL).status).toBe(0n);
     expect(write(SHARED_EPT_POINTER, 33n << 46n, ALL)).toMatchObject({ rule: 'module.metadata.value' });
     expect(write(PEND_NMI, 1n, 0xffn).status).toBe(0n);
+    expect(write(PEND_NMI, 0x101n, ALL)).toMatchObject({ rule: 'module.metadata.value' });
     expect(host.must(TDH.VP_RD, { rcx: tdvpr, rdx: PEND_NMI }).r8).toBe(1n);
     expect(host.must(TDH.VP_RD, { rcx: tdvpr, rdx: SHARED_EPT_POINTER }).r8).toBe(0x5000n);
     expect(write(0x681en, 1n, ALL)).toMatchObject({ rule: 'module.metadata.writable' });
