@@ -114,11 +114,15 @@ class Run {
     const timer = timeout === undefined ? undefined : setTimeout(() => this.#stop(this.#timedOut(timeout)), timeout);
     // It also keeps the process alive while a guest of the model waits for nothing.
     const drainer = setInterval(() => this.#drainAll(), DRAIN_MS);
-    const fed = this.#feed();
+    let announceEnd = (): void => {};
+    const ended = new Promise<void>((resolve) => {
+      announceEnd = resolve;
+    });
+    const fed = this.#feed(ended);
     try {
       await Promise.all(this.#states.map((state) => this.#runVcpu(state)));
     } finally {
-      this.#announceEnd();
+      announceEnd();
       await fed;
       clearTimeout(timer);
       clearInterval(drainer);
@@ -132,11 +136,11 @@ class Run {
   }
 
   /** Never rejects. */
-  async #feed(): Promise<void> {
+  async #feed(ended: Promise<void>): Promise<void> {
     const { input } = this.#options;
     if (!input || !this.#uart) return;
     try {
-      await feed(input, this.#uart, this.#hasEnded);
+      await feed(input, this.#uart, ended);
     } catch (error) {
       this.#failure ??= { error };
       this.#stop({ how: 'stopped', message: 'The input failed' });
