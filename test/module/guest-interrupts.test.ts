@@ -7,6 +7,7 @@ import { TDH } from './host.js';
 
 const IF = 0x200n;
 const PEND_NMI = 0xa000_0000_0000_000bn;
+const VEINFO_GET = 3n;
 const VCPU_STATE_DETAILS = 0x9100_0000_0000_0100n;
 
 /** A host that posts, and calls the processor with the notification vector as KVM does. */
@@ -145,5 +146,30 @@ describe('What the host learns and does by fields of the VCPU', () => {
     await enter(td, new PostingHost());
     expect(td.cpu.injected).toEqual([{ vector: 2 }]);
     expect(td.host.must(TDH.VP_RD, { rcx: td.tdvprs[0]!, rdx: PEND_NMI }).r8).toBe(0n);
+  });
+
+  it('PEND_NMI waits until the guest has asked what its #VE was about', async () => {
+    const injected: (readonly number[])[] = [];
+    const look = (cpu: FakeVcpu): void => {
+      injected.push(cpu.injected.map(({ vector }) => vector));
+      cpu.injected.length = 0;
+    };
+    const td = new RunningTd({}, [
+      { kind: 'instruction', name: 'hlt', length: 1 },
+      { kind: 'interrupted' },
+      then(look),
+      (cpu) => {
+        look(cpu);
+        set(cpu, { rax: VEINFO_GET });
+        return { kind: 'tdcall', length: 4 };
+      },
+      then(look),
+      LEAVE,
+    ]);
+    const host = new PostingHost();
+    await enter(td, host);
+    td.host.must(TDH.VP_WR, { rcx: td.tdvprs[0]!, rdx: PEND_NMI, r8: 1n, r9: 0xffn });
+    await enter(td, host);
+    expect(injected).toEqual([[20], [], [2]]);
   });
 });
