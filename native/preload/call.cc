@@ -168,11 +168,6 @@ long Fallocate(uint64_t object, int mode, int64_t offset, int64_t length) {
   return Carry(call, {}, nullptr).value;
 }
 
-void Settle(uint64_t object) {
-  const Call call{.operation = Operation::kSettle, .object = object};
-  Carry(call, {}, nullptr);
-}
-
 long Map(uint64_t object, void* address, size_t length, int protection, int flags, int64_t offset) {
   const Call call{.operation = Operation::kMapVcpu,
                   .object = object,

@@ -14,9 +14,6 @@ long Ioctl(int descriptor, uint64_t object, uint32_t request, uint64_t argument)
 
 long Fallocate(uint64_t object, int mode, int64_t offset, int64_t length);
 
-/** Returns when the model has seen that a descriptor of `object` was closed: a kernel releases a file in close(). */
-void Settle(uint64_t object);
-
 /** The page that a vCPU shares with its program. */
 long Map(uint64_t object, void* address, size_t length, int protection, int flags, int64_t offset);
 

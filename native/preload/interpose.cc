@@ -152,15 +152,8 @@ TAKE_OVER(void*, "mmap64",
 // munmap() needs nothing: the page of a vCPU is a mapped file.
 
 TAKE_OVER(int, "close", OurClose(int descriptor)) {
-  const uint64_t object = Known(descriptor) ? ObjectOf(descriptor) : 0;
   Forget(descriptor);
-  const int result = RealLibc().close(descriptor);
-  if (object != 0) {
-    const int error = errno;
-    Settle(object);
-    errno = error;
-  }
-  return result;
+  return RealLibc().close(descriptor);
 }
 
 TAKE_OVER(int, "dup", OurDup(int from)) { return Copy(from, RealLibc().dup(from)); }

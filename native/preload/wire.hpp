@@ -21,7 +21,7 @@ enum class Message : uint32_t {
   kResult = 129,
 };
 
-enum class Operation : uint32_t { kIoctl = 0, kFallocate = 1, kMapVcpu = 2, kSettle = 3 };
+enum class Operation : uint32_t { kIoctl = 0, kFallocate = 1, kMapVcpu = 2 };
 
 /** OBJECT, `how`. */
 enum class How : uint32_t { kOpens = 0, kAdopts = 1 };

@@ -1,6 +1,6 @@
 import { MachineCheck } from '../mock/kernel/run/machine-check.js';
 import type { kvmIrqRoutingEntry } from './layout/plain.js';
-import type { kvmMsrFilter, kvmTprAccessCtl } from './layout/state.js';
+import type { kvmTprAccessCtl } from './layout/state.js';
 import type { Decoded } from './layout/struct.js';
 
 /** What KVM keeps of a VM that says nothing about TDX. */
@@ -15,7 +15,6 @@ export class PlainVm {
   pit = false;
   /** Bytes of interrupt controllers and the PIT. */
   readonly chips = new Map<string, Uint8Array>();
-  msrFilter: Decoded<(typeof kvmMsrFilter)['fields']> | undefined;
 }
 
 /** What KVM keeps of a vCPU that says nothing about TDX. */

@@ -31,7 +31,7 @@ export interface ObjectMessage {
 export interface CallMessage {
   type: 'call';
   object: bigint;
-  operation: 'ioctl' | 'fallocate' | 'mmap' | 'settle';
+  operation: 'ioctl' | 'fallocate' | 'mmap';
   /** ioctl number. */
   request: number;
   /** Third argument of ioctl(). */
@@ -57,7 +57,7 @@ export class ProtocolError extends Error {
   override readonly name = 'ProtocolError';
 }
 
-const OPERATIONS = ['ioctl', 'fallocate', 'mmap', 'settle'] as const;
+const OPERATIONS = ['ioctl', 'fallocate', 'mmap'] as const;
 const HOWS = ['open', 'adopt'] as const;
 
 /** Takes a payload apart; every read is checked against its end. */

@@ -75,8 +75,6 @@ function operate(object: WireObject, message: CallMessage, call: Call): Result |
     case 'mmap':
       mmap(object);
       return 0;
-    case 'settle':
-      return 0;
   }
 }
 

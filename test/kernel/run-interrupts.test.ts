@@ -25,9 +25,9 @@ function timer() {
   td = scriptedTd([idle, idle], { clock, cpuid: [TSC_FEATURES], busCycleNs: BUS_CYCLE });
   const { apic, msrs } = td.kernel(0);
   const write = (index: number, value: number | bigint): void => {
-    expect(msrs.write(index, BigInt(value))).toBe(true);
+    expect(msrs.write(index, BigInt(value), 'guest')).toBe(true);
   };
-  const read = (index: number) => msrs.read(index);
+  const read = (index: number) => msrs.read(index, 'guest');
   write(X2APIC.SPIV, 0x1ff);
   return { clock, apic, write, read, taken: () => apic.posted.take(), tsc: () => td!.kernel(0).td.guestTsc() };
 }

@@ -66,7 +66,7 @@ describe('a message', () => {
     ['another version', payload(hello(1, 2)), 'version 2 of the protocol, expected 1'],
     ['another version of OBJECT', payload(objectMessage(1n, 0, 7)), 'version 7 of the protocol, expected 1'],
     ['an unknown way to an object', payload(objectMessage(1n, 2)), 'how is 2, expected 0 to 1'],
-    ['an unknown operation', payload(callMessage({ object: 1n, operation: 4 })), 'operation is 4, expected 0 to 3'],
+    ['an unknown operation', payload(callMessage({ object: 1n, operation: 3 })), 'operation is 3, expected 0 to 2'],
     ['an unknown type', Buffer.from([129, 0, 0, 0]), 'type 129, expected HELLO, OBJECT, CALL or INTERRUPT'],
     [
       'more pieces than any request has',

@@ -7,6 +7,7 @@ import { deviceAt, type PortDevice } from './devices.js';
 import { aborted, closed, halted, summary, timedOut, type VcpuHistory } from './ends.js';
 import { exitPort } from './exit-port.js';
 import { type ExplainContext, runFailed } from './explain.js';
+import { feed } from './input.js';
 import { MrtdLine } from './mrtd-line.js';
 import { type CheckedRunOptions, checkRunOptions, type TdRunOptions } from './options.js';
 import type { End, TdOutcome } from './outcome.js';
@@ -85,6 +86,7 @@ class Run {
       target.vcpus.length === 1 &&
       !options.onExit &&
       !options.onEvent &&
+      !options.input &&
       this.#uart !== undefined &&
       this.#ownsUart(this.#uart);
     this.#handlers = {
@@ -112,9 +114,16 @@ class Run {
     const timer = timeout === undefined ? undefined : setTimeout(() => this.#stop(this.#timedOut(timeout)), timeout);
     // It also keeps the process alive while a guest of the model waits for nothing.
     const drainer = setInterval(() => this.#drainAll(), DRAIN_MS);
+    let announceEnd = (): void => {};
+    const ended = new Promise<void>((resolve) => {
+      announceEnd = resolve;
+    });
+    const fed = this.#feed(ended);
     try {
       await Promise.all(this.#states.map((state) => this.#runVcpu(state)));
     } finally {
+      announceEnd();
+      await fed;
       clearTimeout(timer);
       clearInterval(drainer);
       signal?.removeEventListener('abort', onAbort);
@@ -124,6 +133,18 @@ class Run {
     }
     if (this.#failure) throw this.#failure.error;
     return this.#outcome();
+  }
+
+  /** Never rejects. */
+  async #feed(ended: Promise<void>): Promise<void> {
+    const { input } = this.#options;
+    if (!input || !this.#uart) return;
+    try {
+      await feed(input, this.#uart, ended);
+    } catch (error) {
+      this.#failure ??= { error };
+      this.#stop({ how: 'stopped', message: 'The input failed' });
+    }
   }
 
   /** Runs one vCPU until the run ends, or until it has halted for good. Never rejects. */

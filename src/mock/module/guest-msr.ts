@@ -1,6 +1,6 @@
 import { INITIAL_STATE } from '../guest/initial-state.js';
 import { advance } from './advance.js';
-import type { ModuleFeatures } from './facts.js';
+import type { ModuleFacts, ModuleFeatures } from './facts.js';
 import { MSRS, VE_REDUCTION_MSRS } from './fields-msr.js';
 import { GPR, joined, LOW_32 } from './gpr.js';
 import type { Guest } from './guest-context.js';
@@ -12,7 +12,7 @@ import { isX2apic, writeX2apic } from './virtual-apic.js';
 import { EXIT_REASON } from './vmx.js';
 
 /** What an access to an MSR does in a TD. */
-type MsrAction = 'native' | 've' | 'gp' | 'own';
+export type MsrAction = 'native' | 've' | 'gp' | 'own';
 
 interface MsrRow {
   first: number;
@@ -50,10 +50,13 @@ function find(index: number, { veReduction }: ModuleFeatures): MsrRow | undefine
   return (veReduction ? rowsOf(VE_REDUCTION_MSRS).find(covers) : undefined) ?? rowsOf(MSRS).find(covers);
 }
 
+const PERF_METRICS = 0x329;
 const X2APIC_APICID = 0x802;
 
+type MsrFacts = Pick<ModuleFacts, 'features' | 'perfMetrics'>;
+
 /** What RDMSR or WRMSR of `index` does in this TD (td_msr_access.c rd_wr_msr_generic_case, is_msr_dynamic_bit_cleared). */
-function msrAction(td: Td, index: number, write: boolean, features: ModuleFeatures): MsrAction {
+export function msrAction(td: Td, index: number, write: boolean, { features, perfMetrics }: MsrFacts): MsrAction {
   const row = find(index, features);
   const hostsOrNobodys: MsrAction = reducesVe(td) ? 'gp' : 've';
   // Access to MSRs outside the bitmaps is always the host's business.
@@ -65,8 +68,8 @@ function msrAction(td: Td, index: number, write: boolean, features: ModuleFeatur
   if (head === 'reduced') return hostsOrNobodys;
   const has = (feature: GuestFeature): boolean => hasFeature(td, feature);
   if (head === 've-with') return has(tail as GuestFeature) ? 've' : 'gp';
-  // IA32_PERF_METRICS and IA32_PERF_CAPABILITIES: natively read only with both.
-  if (head === 'other') return has('perfmon') && has('pt') ? 'native' : ((tail as MsrAction | undefined) ?? 'gp');
+  const more = index === PERF_METRICS ? perfMetrics : has('pt');
+  if (head === 'perfmon-and') return has('perfmon') && more ? 'native' : ((tail as MsrAction | undefined) ?? 'gp');
   if (isGuestFeature(head)) return has(head) ? 'native' : ((tail as MsrAction | undefined) ?? 'gp');
   return head as MsrAction;
 }
@@ -80,7 +83,7 @@ export function msr(guest: Guest, write: boolean, length: number): undefined {
   const { cpu, td, state } = guest;
   const { gprs } = cpu;
   const index = Number(gprs[GPR.RCX]! & LOW_32);
-  let action = msrAction(td, index, write, state.facts.features);
+  let action = msrAction(td, index, write, state.facts);
   const value = joined(gprs[GPR.RDX]!, gprs[GPR.RAX]!);
   if (action === 'own' || action === 'native') {
     const access = action === 'own' ? (write ? ownWrite : ownRead) : write ? nativeWrite : nativeRead;

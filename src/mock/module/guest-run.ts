@@ -1,5 +1,5 @@
 import type { GuestEngine, GuestEvent } from '../guest/engine.js';
-import { letOthersRun } from '../turn.js';
+import { letOthersRun, turnIsDue } from '../turn.js';
 import type { Guest } from './guest-context.js';
 import { enterState, leaveState } from './guest-debug.js';
 import { eptViolation } from './guest-ept.js';
@@ -42,7 +42,7 @@ async function run(guest: Guest, args: VpEnterArgs, host: EnterHost): Promise<Gu
   if (vcpu.lastTdExit === LAST_EXIT.TDVMCALL) completeVmcall(cpu, args);
   let exit: GuestExit | undefined;
   while (!exit) {
-    await letOthersRun();
+    if (turnIsDue()) await letOthersRun();
     const { signal } = host;
     if (signal.aborted) {
       exit = interruptExit();

@@ -105,6 +105,8 @@ const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Asker) 
   CPUID_SUPERVISOR_VE: ({ cpuidVe }) => cpuidVe.supervisor,
   CPUID_USER_VE: ({ cpuidVe }) => cpuidVe.user,
   CPUID_CONTROL: ({ cpuidControl }, index) => cpuidControl[index]!,
+  // No deadline, for the VMs that there are (helpers.c init_tdvps_fields).
+  TSC_DEADLINE: ({ td }, vm) => (vm <= td.configuration!.numL2Vms ? ALL_ONES : 0),
   TDVPS_PAGE_PA: ({ pages, td }, index, call) =>
     pages[index] === undefined ? 0 : BigInt(pages[index]) | (BigInt(td.hkid) << BigInt(call.module.facts.hkidStartBit)),
 };

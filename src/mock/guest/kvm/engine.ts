@@ -8,7 +8,11 @@ export interface KvmEngineOptions {
    * Replace TDCALL in the guest's code although KVM shows it by itself; for tests, and for comparing the two ways.
    */
   patchTdcall?: boolean;
+  /** Refuse a host whose guests see features in CPUID that were hidden from them. */
+  exactCpuid?: boolean;
 }
+
+const UNHIDDEN = 'this kernel’s guests see features in CPUID that were hidden from them';
 
 /** Executes TDs' instructions on plain VMs of a real KVM. */
 class KvmEngine implements GuestEngine {
@@ -29,7 +33,8 @@ class KvmEngine implements GuestEngine {
       abilities.emulates === undefined
         ? ''
         : `; this kernel emulates privileged code, about ${abilities.emulates.toFixed(1)} million instructions a second`;
-    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}${slow}`;
+    const seen = abilities.unhidden === 0 ? '' : `; ${UNHIDDEN}`;
+    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}${slow}${seen}`;
   }
 
   openTd(space: GuestSpace): EngineTd {
@@ -58,6 +63,7 @@ export async function kvmEngine(open: () => KvmSystem, options: KvmEngineOptions
   const system = open();
   try {
     const abilities = await probe(system);
+    if (options.exactCpuid && abilities.unhidden !== 0) throw new Error(UNHIDDEN);
     return new KvmEngine(system, abilities, options.patchTdcall ?? abilities.tdcall === 'undefined-opcode');
   } catch (error) {
     system.close();

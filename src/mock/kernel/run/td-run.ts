@@ -1,6 +1,6 @@
 import type { ExitReply, VcpuExit } from '../../../kvm/exits.js';
 import type { EnterHost, VpEnterResult } from '../../module/seamcall.js';
-import { letOthersRun } from '../../turn.js';
+import { letOthersRun, turnIsDue } from '../../turn.js';
 import { NoEngine } from '../engine.js';
 import { Refusal } from '../refusal.js';
 import type { Td } from '../td.js';
@@ -170,7 +170,7 @@ export class TdRun {
 
   /** vcpu_enter_guest(): one TDH.VP.ENTER and what it leaves to do. */
   async #enter({ step, signal }: RunRequest): Promise<Handled> {
-    await letOthersRun();
+    if (turnIsDue()) await letOthersRun();
     const { regs, vcpu } = this;
     // A kick that was for something else than the signal has done its work: the vCPU is outside.
     if (this.#kick.signal.aborted && !signal.aborted) this.#kick = new AbortController();
