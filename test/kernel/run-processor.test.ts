@@ -1,9 +1,17 @@
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KVM_CPUID_FLAG_SIGNIFCANT_INDEX, TDVMCALL_STATUS } from '../../src/kvm/constants.js';
 import type { CpuidEntry } from '../../src/kvm/index.js';
 import { entry } from './launch.js';
-import { type Guest, hlt, out, type Scripted, type ScriptOptions, scriptedTd, vmcall } from './scripted-guest.js';
+import {
+  type Guest,
+  hlt,
+  out,
+  type Scripted,
+  type ScriptOptions,
+  scriptedTd,
+  turns,
+  vmcall,
+} from './scripted-guest.js';
 
 let td: Scripted | undefined;
 afterEach(() => td?.close());
@@ -221,12 +229,8 @@ describe('TDG.VP.VMCALL<HLT>', () => {
       yield hlt();
       yield out(port, 0);
     };
-  /** As many as a vCPU needs, and some, however long they take. */
-  const turns = async (count: number): Promise<void> => {
-    for (let i = 0; i < count; i++) await setImmediate();
-  };
   const settled = async (promise: Promise<unknown>) =>
-    Promise.race([promise.then(() => true), turns(100).then(() => false)]);
+    Promise.race([promise.then(() => true), turns().then(() => false)]);
 
   it('waits in KVM until another vCPU sends an interrupt', async () => {
     const { vcpus } = start([
@@ -261,7 +265,7 @@ describe('TDG.VP.VMCALL<HLT>', () => {
     const { vcpus, kernel } = start([halts, halts, sender]);
     kernel(0).apic.write(0x0f, 0x1ffn);
     const runs = vcpus.slice(0, 2).map((vcpu) => vcpu.run());
-    await sleep(1);
+    await turns();
     expect(await vcpus[2]!.run()).toMatchObject({ port: 0x81 });
     expect(await Promise.all(runs.map(settled))).toEqual(woken);
     td!.close();
@@ -287,7 +291,7 @@ describe('TDG.VP.VMCALL<HLT>', () => {
       yield out(0x80, 0);
     });
     const run = vcpu.run();
-    await sleep(1);
+    await turns();
     td!.kernel(0).apic.write(0x3f, 0x40n);
     expect(await settled(run)).toBe(false);
     td!.kernel(0).apic.accept(0x400, 0);

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { KVM_CAP, KVM_MEM_GUEST_MEMFD, KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../../src/kvm/constants.js';
 import type { GuestMemory, KvmVcpu, KvmVm } from '../../src/kvm/index.js';
 import type { Clock } from '../../src/mock/clock.js';
@@ -134,3 +135,8 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
+
+/** Turns of the event loop: each lets every vCPU that runs go on by a step or more, however busy the machine is. */
+export async function turns(count = 50): Promise<void> {
+  for (let i = 0; i < count; i++) await setImmediate();
+}
