@@ -18,7 +18,9 @@ describe('the README', () => {
       code.replace("'kvm-tdx'", "'./dist/index.js'"),
     );
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(stdout).toMatch(/^mock model of a TDX host.*\nfinalized [0-9a-f]{96} [^\n]*\nHello from a Trust Domain: .*\nexit-port 0\n$/s);
+    expect(stdout).toMatch(
+      /^mock model of a TDX host.*\nfinalized [0-9a-f]{96} [^\n]*\nHello from a Trust Domain: .*\nexit-port 0\n$/s,
+    );
   });
 
   it('names every command', () => {
