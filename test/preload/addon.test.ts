@@ -8,11 +8,14 @@ import { type Run, tdxctl } from '../cli/tdxctl.js';
 import { preloadLibrary, root } from './build.js';
 
 const usable = existsSync(preloadLibrary) && nativeStatus().available;
+/** Tests of the contract that meet the addon; what meets the model alone is tested without the preload library. */
+const ON_THE_ADDON = /on the kernel|any argument/;
 const withMock = ['with-mock', '--'];
 
 interface Summary {
   numTotalTests: number;
   numPassedTests: number;
+  numFailedTests: number;
   testResults: { assertionResults: { fullName: string; status: string }[] }[];
 }
 
@@ -76,7 +79,8 @@ describe.skipIf(!usable)('the native backend under tdxctl with-mock', () => {
   it('passes the whole contract of the backends, its TDX part too', { timeout: 120_000 }, () => {
     const vitest = join(root, 'node_modules/vitest/vitest.mjs');
     // One file at a time: there is one host, and some tests take all of its KeyIDs.
-    const command = [process.execPath, vitest, 'run', 'test/contract', '--reporter=json', '--no-file-parallelism'];
+    const options = ['--reporter=json', '--no-file-parallelism', '-t', ON_THE_ADDON.source];
+    const command = [process.execPath, vitest, 'run', 'test/contract', ...options];
     const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'bin/tdxctl.js'), ...withMock, ...command], {
       cwd: root,
       encoding: 'utf8',
@@ -85,8 +89,9 @@ describe.skipIf(!usable)('the native backend under tdxctl with-mock', () => {
     const summary = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Summary;
     const others = summary.testResults
       .flatMap(({ assertionResults }) => assertionResults)
-      .filter(({ status }) => status !== 'passed');
+      .filter(({ fullName, status }) => ON_THE_ADDON.test(fullName) && status !== 'passed');
     expect(others, stderr).toEqual([]);
-    expect(summary.numPassedTests).toBeGreaterThan(200);
+    expect(summary.numFailedTests).toBe(0);
+    expect(summary.numPassedTests).toBeGreaterThan(150);
   });
 });
