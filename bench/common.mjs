@@ -10,7 +10,10 @@ process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 /** One measured comparison. `aim` is a sentence; nothing fails on a slow machine. */
 export const report = (name, { ours, theirs, unit, ratio, aim }) => {
   const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
-  const reference = theirs === undefined ? '' : `  reference ${digits(theirs)}  ratio ${ratio < 0.1 ? ratio.toPrecision(2) : ratio.toFixed(2)}`;
+  const reference =
+    theirs === undefined
+      ? ''
+      : `  reference ${digits(theirs)}  ratio ${ratio < 0.1 ? ratio.toPrecision(2) : ratio.toFixed(2)}`;
   console.log(`${name.padEnd(44)} ${digits(ours).padStart(9)} ${unit}${reference}${aim ? `  (aim: ${aim})` : ''}`);
 };
 

@@ -184,5 +184,3 @@ export function slotOf(system: KvmSystem, vm: KvmVm, slot: number, gpa: bigint, 
   vm.setUserMemoryRegion2({ slot, flags: KVM_MEM_GUEST_MEMFD, gpa, size, memory, guestMemfd });
   return memory;
 }
-
-export type TinyTd = ReturnType<typeof tinyTd> & { vcpu: KvmVcpu };
