@@ -3,7 +3,7 @@ const only = process.argv.slice(2);
 /** Takes minutes: not unless it is named. */
 const ON_REQUEST = 'firmware';
 
-for (const name of ['ioctl', 'exits', 'measure', 'model', 'run-td', 'cpuid', 'learn', 'cli']) {
+for (const name of ['ioctl', 'exits', 'measure', 'model', 'run-td', 'wire', 'cpuid', 'learn', 'cli']) {
   if (only.length > 0 && !only.includes(name)) continue;
   await import(`./${name}.mjs`);
 }

@@ -1,6 +1,6 @@
 // The smallest guests that get as far as TDCALL, made here byte by byte, so that every backend runs the very same TD.
 import { KVM_CAP, KVM_MEM_GUEST_MEMFD, KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../../src/kvm/constants.js';
-import type { GuestMemory, KvmSystem, KvmVcpu, KvmVm, VcpuExit } from '../../src/kvm/index.js';
+import type { GuestMemory, KvmSystem, KvmVm, VcpuExit } from '../../src/kvm/index.js';
 import { entry, initParams, vcpuCpuid } from '../kernel/launch.js';
 
 /** Four pages that end at 4 GiB: page tables of the last GiB below it, and code. */
@@ -184,5 +184,3 @@ export function slotOf(system: KvmSystem, vm: KvmVm, slot: number, gpa: bigint, 
   vm.setUserMemoryRegion2({ slot, flags: KVM_MEM_GUEST_MEMFD, gpa, size, memory, guestMemfd });
   return memory;
 }
-
-export type TinyTd = ReturnType<typeof tinyTd> & { vcpu: KvmVcpu };
