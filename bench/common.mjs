@@ -10,7 +10,10 @@ process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 /** One measured comparison. `aim` is a sentence; nothing fails on a slow machine. */
 export const report = (name, { ours, theirs, unit, ratio, aim }) => {
   const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
-  const reference = theirs === undefined ? '' : `  reference ${digits(theirs)}  ratio ${ratio.toFixed(2)}`;
+  const reference =
+    theirs === undefined
+      ? ''
+      : `  reference ${digits(theirs)}  ratio ${ratio < 0.1 ? ratio.toPrecision(2) : ratio.toFixed(2)}`;
   console.log(`${name.padEnd(44)} ${digits(ours).padStart(9)} ${unit}${reference}${aim ? `  (aim: ${aim})` : ''}`);
 };
 
@@ -28,11 +31,17 @@ export const nsPer = (n, body) => {
   return Number(process.hrtime.bigint() - start) / n;
 };
 
-/** The C twin, compiled on the spot. @returns undefined without a compiler or without /dev/kvm. */
+/** A C program of this folder, compiled on the spot. @returns its path, undefined without a compiler. */
+export function compileC(name) {
+  const binary = join(directory, name);
+  const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
+  return spawnSync('cc', ['-O2', '-o', binary, source], { stdio: 'inherit' }).status === 0 ? binary : undefined;
+}
+
+/** The C twin. @returns undefined without a compiler or without /dev/kvm. */
 export function twin() {
-  const binary = join(directory, 'twin');
-  const source = fileURLToPath(new URL('twin.c', import.meta.url));
-  if (spawnSync('cc', ['-O2', '-o', binary, source], { stdio: 'inherit' }).status !== 0) return undefined;
+  const binary = compileC('twin');
+  if (binary === undefined) return undefined;
   return (...args) => {
     const { status, stdout } = spawnSync(binary, args.map(String), { encoding: 'utf8' });
     return status === 0 ? Number(stdout) : undefined;

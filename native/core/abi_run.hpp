@@ -11,6 +11,7 @@ inline constexpr uint32_t kExitIo = 2;
 inline constexpr uint32_t kExitHypercall = 3;
 inline constexpr uint32_t kExitHlt = 5;
 inline constexpr uint32_t kExitMmio = 6;
+inline constexpr uint32_t kExitIrqWindowOpen = 7;
 inline constexpr uint32_t kExitShutdown = 8;
 inline constexpr uint32_t kExitFailEntry = 9;
 inline constexpr uint32_t kExitIntr = 10;

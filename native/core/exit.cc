@@ -80,6 +80,8 @@ Exit DecodeExit(const RunPages& pages) {
       return InternalErrorExit{run.internal.suberror, Numbers(run.internal.data, run.internal.ndata)};
     case abi::kExitFailEntry:
       return FailEntryExit{run.fail_entry.hardware_entry_failure_reason, run.fail_entry.cpu};
+    case abi::kExitIrqWindowOpen:
+      return IrqWindowOpenExit{};
     case abi::kExitIntr:
       return IntrExit{};
     default:

@@ -66,13 +66,14 @@ struct FailEntryExit {
   uint64_t hardware_entry_failure_reason;
   uint32_t cpu;
 };
+struct IrqWindowOpenExit {};
 struct IntrExit {};
 struct UnknownExit {
   uint32_t exit_reason;
 };
 
 using Exit = std::variant<IoExit, MmioExit, HltExit, ShutdownExit, HypercallExit, MemoryFaultExit, SystemEventExit,
-                          TdxExit, MsrExit, InternalErrorExit, FailEntryExit, IntrExit, UnknownExit>;
+                          TdxExit, MsrExit, InternalErrorExit, FailEntryExit, IrqWindowOpenExit, IntrExit, UnknownExit>;
 
 /** The pages that a vCPU shares with the kernel: at least one struct kvm_run, and port data behind it. */
 class RunPages {

@@ -37,6 +37,7 @@ void Runner::Start(std::vector<PortRange> ports, Enter enter) {
   late_kick_ = interrupted_.load();
   interrupted_ = false;
   SetImmediateExit(pages_.run(), enter == Enter::kNot);
+  pages_.run().request_interrupt_window = enter == Enter::kToInterruptWindow ? 1 : 0;
   asked_ = true;
   work_.Post();
 }

@@ -25,6 +25,8 @@ enum class Enter {
   kGuest,
   /** With immediate_exit: what the last exit had begun is completed, no further instruction is executed. */
   kNot,
+  /** The guest is left as soon as an external interrupt can be injected, too. */
+  kToInterruptWindow,
 };
 
 class Runner {

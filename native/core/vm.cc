@@ -126,7 +126,7 @@ void Vm::SetTssAddr(uint64_t gpa) { Issue(fd(), request::kSetTssAddr, gpa); }
 
 void Vm::SetIdentityMapAddr(uint64_t gpa) { IssueWith(fd(), request::kSetIdentityMapAddr, &gpa); }
 
-// The kernel copies the bitmaps during the call; their lengths are checked, for it takes the length from nmsrs.
+// The kernel copies the bitmaps during the call; their lengths are checked, for it takes the length from nmsrs, in whole longs.
 void Vm::SetMsrFilter(uint32_t flags, std::span<const MsrFilterRange> ranges) {
   if (ranges.size() > abi::kMaxMsrFilterRanges) {
     ThrowRange("an MSR filter has at most 16 ranges, got " + std::to_string(ranges.size()));
@@ -135,7 +135,7 @@ void Vm::SetMsrFilter(uint32_t flags, std::span<const MsrFilterRange> ranges) {
   filter.flags = flags;
   for (std::size_t i = 0; i < ranges.size(); i++) {
     const MsrFilterRange& range = ranges[i];
-    if (range.bitmap.size() != (uint64_t{range.nmsrs} + 7) / 8) {
+    if (range.bitmap.size() != range.BitmapBytes()) {
       ThrowRange("ranges[" + std::to_string(i) + "] of " + std::to_string(range.nmsrs) +
                  " MSRs has a bitmap of another length");
     }

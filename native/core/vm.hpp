@@ -39,6 +39,9 @@ struct MsrFilterRange {
   uint32_t base;
   uint32_t nmsrs;
   std::span<const uint8_t> bitmap;
+
+  /** What `bitmap` must have: the kernel's BITS_TO_LONGS(nmsrs) longs. */
+  [[nodiscard]] std::size_t BitmapBytes() const { return (std::size_t{nmsrs} + 63) / 64 * sizeof(uint64_t); }
 };
 
 struct TdxCapabilities {

@@ -85,6 +85,7 @@ class Builder {
     Set("hardwareEntryFailureReason", exit.hardware_entry_failure_reason);
     Set("cpu", exit.cpu);
   }
+  void operator()(const IrqWindowOpenExit& /*exit*/) { Reason("irq-window-open"); }
   void operator()(const IntrExit& /*exit*/) { Reason("intr"); }
   void operator()(const UnknownExit& exit) {
     Reason("unknown");

@@ -160,7 +160,8 @@ Napi::Value VcpuHandle::TdxGetCpuid(const Arguments& arguments) {
 
 /**
  * run(data: Uint8Array | null, ret: bigint | null, tdVmCallInfo: BigUint64Array of 4 | null, ports: Uint32Array,
- * settle, msr: BigUint64Array of (error, data) | null, enter: boolean) settle(how: 'exit' | 'interrupted' | 'closed' | 'failed', exit or errno) is called once, later.
+ * settle, msr: BigUint64Array of (error, data) | null, enter: boolean, interruptWindow: boolean)
+ * settle(how: 'exit' | 'interrupted' | 'closed' | 'failed', exit or errno) is called once, later.
  */
 Napi::Value VcpuHandle::Run(const Arguments& arguments) {
   const Napi::Function settle = arguments.Function(4, "settle");
@@ -174,7 +175,8 @@ Napi::Value VcpuHandle::Run(const Arguments& arguments) {
     const auto msr = arguments.U64s(5, "reply.msr", 2);
     reply.msr = {msr[0] != 0, msr[1]};
   }
-  const Enter enter = arguments.Boolean(6, "enter") ? Enter::kGuest : Enter::kNot;
+  const Enter inside = arguments.Boolean(7, "interruptWindow") ? Enter::kToInterruptWindow : Enter::kGuest;
+  const Enter enter = arguments.Boolean(6, "enter") ? inside : Enter::kNot;
   if (!arguments.IsNull(0)) reply.data = arguments.U8s(0, "reply.data");
   core().Run(reply, std::move(ports), enter);
   // Until it ends a run keeps the event loop and this object alive.

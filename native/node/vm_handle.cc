@@ -130,9 +130,10 @@ Napi::Value VmHandle::SetMsrFilter(const Arguments& arguments) {
   std::span<const uint8_t> bitmaps = arguments.U8s(2, "bitmaps");
   std::vector<MsrFilterRange> ranges;
   for (size_t at = 0; at + kNumbersPerRange <= numbers.size(); at += kNumbersPerRange) {
-    const size_t length = std::min(bitmaps.size(), static_cast<size_t>((uint64_t{numbers[at + 2]} + 7) / 8));
-    ranges.push_back({numbers[at], numbers[at + 1], numbers[at + 2], bitmaps.first(length)});
-    bitmaps = bitmaps.subspan(length);
+    MsrFilterRange range{.flags = numbers[at], .base = numbers[at + 1], .nmsrs = numbers[at + 2], .bitmap = {}};
+    range.bitmap = bitmaps.first(std::min(bitmaps.size(), range.BitmapBytes()));
+    bitmaps = bitmaps.subspan(range.bitmap.size());
+    ranges.push_back(range);
   }
   core().SetMsrFilter(flags, ranges);
   return arguments.env().Undefined();

@@ -29,7 +29,8 @@ struct Call {
 
 struct Answer {
   long value;
-  bool made_object;
+  bool made_object = false;
+  bool made_file = false;
 };
 
 bool Compose(Buffer& message, const Call& call, const Shape& shape) {
@@ -42,20 +43,20 @@ bool Compose(Buffer& message, const Call& call, const Shape& shape) {
 /** Carries one call there and back. `run`: the mask of a KVM_RUN, null for any other request. */
 Answer Carry(const Call& call, const Shape& shape, const SignalMask* run) {
   Borrowed channel;
-  if (channel.error() != 0) return {channel.error(), false};
+  if (channel.error() != 0) return {channel.error()};
   Buffer& message = channel->buffer;
-  if (!Compose(message, call, shape)) return {-ENOMEM, false};
+  if (!Compose(message, call, shape)) return {-ENOMEM};
   const bool answered = run == nullptr ? SendAll(channel->socket, message.data(), message.size()) &&
                                              ReceiveMessage(channel->socket, message)
                                        : SendAndWait(*channel, *run);
   Result result;
   if (!answered || !result.Parse(message.data(), message.size())) {
     CloseChannel(*channel);
-    return {-EIO, false};
+    return {-EIO};
   }
   const bool written = result.EachWrite(
       [](const Write& write) { return write.length == 0 || WriteOwn(write.address, write.bytes, write.length); });
-  return {written ? static_cast<long>(result.value) : -EFAULT, result.made_object};
+  return {written ? static_cast<long>(result.value) : -EFAULT, result.made_object, result.made_file};
 }
 
 /** Takes over what a request made under `id`, with the descriptor that was reserved for it. */
@@ -73,6 +74,32 @@ long Adopt(int descriptor, uint64_t id, const Answer& answer) {
     return value;
   }
   Remember(descriptor);
+  return descriptor;
+}
+
+/** The path of a file beside the socket: `prefix`, an object's id. */
+struct Beside {
+  char path[sizeof(sockaddr_un::sun_path) + 32];
+
+  template <size_t kLength>
+  Beside(const char (&prefix)[kLength], uint64_t id) {
+    const char* const socket = server.path();
+    const char* const slash = strrchr(socket, '/');
+    const size_t folder = slash == nullptr ? 0 : static_cast<size_t>(slash - socket) + 1;
+    std::memcpy(path, socket, folder);
+    std::memcpy(path + folder, prefix, kLength - 1);
+    FormatId(id, path + folder + kLength - 1);
+    path[folder + kLength - 1 + 16] = '\0';
+  }
+};
+
+/** The descriptor of a file that a request made under `id`; its name is of no use to anybody else. */
+long OpenMade(uint64_t id, const Answer& answer) {
+  if (answer.value < 0) return answer.value;
+  if (!answer.made_file) return -EIO;
+  const Beside file("file-", id);
+  const long descriptor = Again([&] { return Raw(SYS_openat, AT_FDCWD, file.path, O_RDONLY | O_CLOEXEC); });
+  Raw(SYS_unlink, file.path);
   return descriptor;
 }
 
@@ -113,8 +140,9 @@ long Ioctl(int descriptor, uint64_t object, uint32_t request, uint64_t argument)
   const Shape shape = ShapeOf(request);
   Call call{.operation = Operation::kIoctl, .object = object, .request = request, .argument = argument};
   if (shape.descriptor_at != 0) NameDescriptor(call, shape.descriptor_at);
+  if (shape.makes != Makes::kNothing) call.new_object = NewObjectId();
+  if (shape.makes == Makes::kFile) return OpenMade(call.new_object, Carry(call, shape, nullptr));
   if (shape.makes != Makes::kNothing) {
-    call.new_object = NewObjectId();
     // Before the call, so that there is a number for what the model makes.
     const int reserved = ReserveObject(call.new_object, shape.makes == Makes::kCloseOnExec);
     if (reserved < 0) return reserved;
@@ -147,16 +175,8 @@ long Map(uint64_t object, void* address, size_t length, int protection, int flag
                                 static_cast<uint64_t>(offset)}};
   const long refused = Carry(call, {}, nullptr).value;
   if (refused < 0) return refused;
-  // The page is a file beside the socket: run-, the object's id.
-  char path[sizeof(sockaddr_un::sun_path) + 32];
-  const char* const socket = server.path();
-  const char* const slash = strrchr(socket, '/');
-  const size_t folder = slash == nullptr ? 0 : static_cast<size_t>(slash - socket) + 1;
-  std::memcpy(path, socket, folder);
-  std::memcpy(path + folder, "run-", 4);
-  FormatId(object, path + folder + 4);
-  path[folder + 4 + 16] = '\0';
-  const long file = Again([&] { return Raw(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC); });
+  const Beside page("run-", object);
+  const long file = Again([&] { return Raw(SYS_openat, AT_FDCWD, page.path, O_RDWR | O_CLOEXEC); });
   if (file < 0) return -EIO;
   const long mapped = Raw(SYS_mmap, address, length, protection, flags, file, offset);
   RawClose(static_cast<int>(file));

@@ -42,11 +42,11 @@ void Unlock(const uint64_t& before) {
   Raw(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before);
 }
 
-/** Out of the way of programs that count on low numbers. */
+/** Out of the way of programs that count on low numbers; not far, as fork() copies the table up to the highest. */
 int MoveUp(int descriptor) {
   rlimit limit{};
   if (Raw(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) != 0) return descriptor;
-  constexpr uint64_t kHighest = 1 << 16;
+  constexpr uint64_t kHighest = 4096;
   const uint64_t from = std::min<uint64_t>(limit.rlim_cur, kHighest) / 4 * 3;
   const long moved = Raw(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC, from);
   if (moved < 0) return descriptor;
@@ -125,9 +125,17 @@ void EndOfThread(void* ended) {
   Free(channel);
 }
 
-void BeforeFork() { Lock(signals_at_fork); }
+void BeforeFork() {
+  uint64_t before = 0;
+  Lock(before);
+  // Only now: another thread may fork at the same time.
+  signals_at_fork = before;
+}
 
-void InParent() { Unlock(signals_at_fork); }
+void AfterFork() {
+  const uint64_t before = signals_at_fork;
+  Unlock(before);
+}
 
 // The model must see the end of a parent that dies, so its channels are not kept open here.
 void InChild() {
@@ -139,7 +147,7 @@ void InChild() {
   first = nullptr;
   thread_channel = nullptr;
   pthread_setspecific(ends_with_thread, nullptr);
-  Unlock(signals_at_fork);
+  AfterFork();
 }
 
 /** The thread's channel, which may be busy or closed; null without memory. */
@@ -194,7 +202,7 @@ Borrowed::~Borrowed() {
 
 void PrepareChannels() {
   pthread_key_create(&ends_with_thread, EndOfThread);
-  pthread_atfork(BeforeFork, InParent, InChild);
+  pthread_atfork(BeforeFork, AfterFork, InChild);
 }
 
 }  // namespace kvmtdx::preload

@@ -13,10 +13,11 @@ constinit Server server;
 void Server::Set(const char* path) {
   length_ = 0;
   if (path == nullptr || path[0] == '\0') return;
-  const size_t length = strlen(path);
-  if (length >= sizeof address_.sun_path) return;
+  // One that is too long is cut: that fails and says so, and the program does not get the real KVM in its place.
+  const size_t length = strnlen(path, sizeof address_.sun_path - 1);
   address_.sun_family = AF_UNIX;
-  std::memcpy(address_.sun_path, path, length + 1);
+  std::memcpy(address_.sun_path, path, length);
+  address_.sun_path[length] = '\0';
   length_ = static_cast<unsigned>(offsetof(sockaddr_un, sun_path) + length + 1);
 }
 

@@ -31,6 +31,7 @@ constexpr std::array kShapes = {
     Shape{.request = Io(0x41) /* KVM_CREATE_VCPU */, .makes = Makes::kCloseOnExec},
     // guest_memfd.c takes its descriptor with no flags.
     Shape{.request = Iowr(0xd4, 64) /* KVM_CREATE_GUEST_MEMFD */, .length = 64, .makes = Makes::kKept},
+    Shape{.request = Io(0xce) /* KVM_GET_STATS_FD */, .makes = Makes::kFile},
     Shape{.request = Iow(0x49, 160) /* KVM_SET_USER_MEMORY_REGION2 */, .length = 160, .descriptor_at = 40},
 
     // The entries of KVM_GET_EMULATED_CPUID are read too: their padding must be 0.

@@ -56,6 +56,8 @@ enum class Makes : uint8_t {
   kCloseOnExec,
   /** One that exec keeps. */
   kKept,
+  /** A file of the model's, to be read; exec closes it. */
+  kFile,
 };
 
 /** What this library has to do besides carrying the call. */

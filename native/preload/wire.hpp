@@ -91,7 +91,9 @@ class Result {
     reader.Take<uint32_t>();
     if (reader.Take<uint32_t>() != static_cast<uint32_t>(Message::kResult)) return false;
     value = reader.Take<int64_t>();
-    made_object = (reader.Take<uint32_t>() & 1) != 0;
+    const auto flags = reader.Take<uint32_t>();
+    made_object = (flags & 1) != 0;
+    made_file = (flags & 2) != 0;
     writes_ = reader.Take<uint32_t>();
     start_ = reader;
     for (uint32_t i = 0; i < writes_ && reader.ok(); i++) Next(reader);
@@ -111,6 +113,7 @@ class Result {
   /** What the system call returns, or -errno. */
   int64_t value = 0;
   bool made_object = false;
+  bool made_file = false;
 
  private:
   static Write Next(Reader& reader) {

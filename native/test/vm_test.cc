@@ -103,13 +103,13 @@ TEST("An MSR filter is handed over with its bitmaps, whose lengths are checked f
     CHECK(filter.ranges[0].bitmap[1] == 0x5a && filter.ranges[1].nmsrs == 0);
     return Ok();
   });
-  const std::array<uint8_t, 2> bitmap{0xff, 0x5a};
+  const std::array<uint8_t, 8> bitmap{0xff, 0x5a};
   const MsrFilterRange range{.flags = 3, .base = 0x174, .nmsrs = 9, .bitmap = bitmap};
   vm->SetMsrFilter(1, {{range}});
   CHECK(kernel->Count(abi::kX86SetMsrFilter) == 1);
 
   MsrFilterRange longer = range;
-  longer.nmsrs = 17;
+  longer.nmsrs = 65;
   CHECK(THROWN(ArgumentError, vm->SetMsrFilter(1, {{range, longer}})).kind == ArgumentError::Kind::kRange);
   const std::vector<MsrFilterRange> many(17, range);
   CHECK(THROWN(ArgumentError, vm->SetMsrFilter(1, many)).kind == ArgumentError::Kind::kRange);

@@ -52,7 +52,7 @@ export async function main(argv: string[]): Promise<number> {
     };
 
   const program = new Command('tdxctl')
-    .description('Query, explain, build and measure Intel TDX Trust Domains on KVM, or on a model of it.')
+    .description('Query, explain, build, measure and run Intel TDX Trust Domains on KVM, or on a model of it.')
     .version(argv.includes('--version') || argv.includes('-V') ? version() : '', '-V, --version')
     .addHelpText(
       'after',

@@ -11,7 +11,7 @@ export interface Output {
   bytes(data: Uint8Array): Promise<void>;
   /** Text as it is, to standard error. */
   aside(text: string): void;
-  /** A line about the run, to standard error. */
+  /** A line about the run, to standard error; on a terminal never behind a line that {@link bytes} has begun. */
   note(text: string): void;
   /** Replaces the progress line; nothing where standard error is no terminal. */
   progress(text: string): void;
@@ -20,12 +20,16 @@ export interface Output {
 }
 
 type Stream = NodeJS.WriteStream;
+const NEWLINE = 0x0a;
 
 /** Colours on a terminal only, unless NO_COLOR is set (no-color.org) or the terminal is dumb. */
 const wantsColor = (stream: Stream, env: NodeJS.ProcessEnv) =>
   !!stream.isTTY && !env['NO_COLOR'] && env['TERM'] !== 'dumb';
 
 export const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
+
+/** `1 exit`, `2 exits`. */
+export const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 /** JSON with u64 as hexadecimal strings and bytes as hexadecimal. */
 export const toJson = (value: unknown): string =>
@@ -49,6 +53,8 @@ export function createOutput(stdout: Stream, stderr: Stream, env: NodeJS.Process
     if (shown) stderr.write('\r\x1b[K');
     shown = false;
   };
+  const sameTerminal = !!stdout.isTTY && !!stderr.isTTY;
+  let midLine = false;
   return {
     colors: pc.createColors(wantsColor(stdout, env)),
     line: (text = '') => {
@@ -61,6 +67,7 @@ export function createOutput(stdout: Stream, stderr: Stream, env: NodeJS.Process
     },
     bytes: async (data) => {
       clear();
+      if (data.length > 0) midLine = data.at(-1) !== NEWLINE;
       if (stdout.write(data)) return;
       await new Promise<void>((resolve) => {
         // A reader who has left makes no room any more.
@@ -79,7 +86,8 @@ export function createOutput(stdout: Stream, stderr: Stream, env: NodeJS.Process
     },
     note: (text) => {
       clear();
-      stderr.write(`${text}\n`);
+      stderr.write(`${sameTerminal && midLine ? '\n' : ''}${text}\n`);
+      midLine = false;
     },
     progress: (text) => {
       if (!live) return;

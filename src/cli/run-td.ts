@@ -2,7 +2,7 @@
 import type { KvmSystem } from '../kvm/index.js';
 import type { Devices, TdOutcome, TdRunOptions, TrustDomain } from '../launch/index.js';
 import { usageError } from './errors.js';
-import type { Output } from './output.js';
+import { counted, type Output } from './output.js';
 
 /** What executes the guest, for outputs. */
 export interface EngineShown {
@@ -38,11 +38,22 @@ export async function q35(td: TrustDomain, onDebugText: (text: string) => void):
   return q35Platform({ memory: td.resolved.memory, vcpus: td.vcpus.length, onDebugText });
 }
 
+/** Hears what the guest prints, as it comes. */
+type OnText = (text: string) => void;
+
 /** Runs a TD with its console on standard output as it comes. */
-export async function runOnTerminal(output: Output, td: TrustDomain, options: TdRunOptions): Promise<TdOutcome> {
+export async function runOnTerminal(
+  output: Output,
+  td: TrustDomain,
+  options: TdRunOptions,
+  onText?: OnText,
+): Promise<TdOutcome> {
   const running = td.run(options);
   const printed = (async () => {
-    for await (const bytes of td.console) await output.bytes(bytes);
+    for await (const bytes of td.console) {
+      await output.bytes(bytes);
+      onText?.(latin1(bytes));
+    }
   })();
   const [outcome] = await Promise.all([running, printed]);
   return outcome;
@@ -52,12 +63,20 @@ export async function runOnTerminal(output: Output, td: TrustDomain, options: Td
 export async function runQuietly(
   td: TrustDomain,
   options: TdRunOptions,
+  onText?: OnText,
 ): Promise<{ outcome: TdOutcome; text: string }> {
-  const outcome = await td.run(options);
   const chunks: Uint8Array[] = [];
-  for await (const bytes of td.console) chunks.push(bytes);
+  const keep = async () => {
+    for await (const bytes of td.console) {
+      onText?.(latin1(bytes));
+      chunks.push(bytes);
+    }
+  };
+  const [outcome] = await Promise.all([td.run(options), keep()]);
   return { outcome, text: Buffer.concat(chunks).toString('utf8') };
 }
+
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
 
 /** Whether the guest said that all is well, and printed no other MRTD than the TD's. */
 export const wentWell = ({ how, exitCode, mrtd }: TdOutcome): boolean =>
@@ -67,7 +86,7 @@ export const wentWell = ({ how, exitCode, mrtd }: TdOutcome): boolean =>
 export function printOutcome(output: Output, outcome: TdOutcome, td: TrustDomain): void {
   const { message, advice, mrtd, durationMs, vcpus, how } = outcome;
   const exits = vcpus.reduce((sum, vcpu) => sum + vcpu.exits, 0);
-  output.note(`ended  ${message} (${durationMs.toFixed(0)} ms, ${exits} exits)`);
+  output.note(`ended  ${message} (${durationMs.toFixed(0)} ms, ${counted(exits, 'exit')})`);
   if (advice) output.note(`       ${advice}.`);
   if (outcome.fatal && outcome.fatal.text === '') output.note('       It gave no text.');
   if (how === 'timeout' || how === 'aborted') {

@@ -8,6 +8,9 @@ const READ = 1;
 const WRITE = 2;
 const DEFAULT_DENY = 1;
 
+/** Bytes of a range's bitmap: KVM copies whole longs (x86.c kvm_add_msr_filter). */
+export const msrBitmapBytes = (nmsrs: number): number => 8 * Math.ceil(nmsrs / 64);
+
 /** The argument of setMsrFilter as flags, three numbers a range (flags, base, MSRs) and the bitmaps behind each other. */
 export interface PackedMsrFilter {
   flags: number;
@@ -30,7 +33,7 @@ export function packMsrFilter(filter: unknown): PackedMsrFilter {
     if (count < 1 || count > MAX_MSRS) throw rangeError(`${path}.last`, `first and at most ${MAX_MSRS} MSRs`, last);
     const flags = (boolean(`${path}.read`, read) ? READ : 0) | (boolean(`${path}.write`, write) ? WRITE : 0);
     numbers.push(integer(`${path}.read, write`, flags, 3), from, count);
-    bitmaps.push(new Uint8Array(Math.ceil(count / 8)).fill(boolean(`${path}.allow`, allow) ? 0xff : 0));
+    bitmaps.push(new Uint8Array(msrBitmapBytes(count)).fill(boolean(`${path}.allow`, allow) ? 0xff : 0));
   });
   return {
     flags: boolean('filter.denyOthers', given.denyOthers) ? DEFAULT_DENY : 0,

@@ -12,16 +12,18 @@ export interface CheckedRun {
   signal: AbortSignal | undefined;
   ports: readonly Required<PortAnswer>[];
   completeOnly: boolean;
+  interruptWindow: boolean;
 }
 
 export function runOptions(options: unknown): CheckedRun {
-  const { reply, signal, ports = [], completeOnly = false } = record('options', options);
+  const { reply, signal, ports = [], completeOnly = false, interruptWindow = false } = record('options', options);
   if (signal !== undefined && !isSignal(signal)) throw typeError('options.signal', 'an AbortSignal', signal);
   return {
     reply: exitReply(reply === undefined ? {} : record('options.reply', reply)),
     signal,
     ports: Array.from(list('options.ports', ports), portAnswer),
     completeOnly: boolean('options.completeOnly', completeOnly),
+    interruptWindow: boolean('options.interruptWindow', interruptWindow),
   };
 }
 

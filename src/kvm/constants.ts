@@ -90,6 +90,7 @@ export const KVM_EXIT = {
   IO: 2,
   HYPERCALL: 3,
   HLT: 5,
+  IRQ_WINDOW_OPEN: 7,
   MMIO: 6,
   SHUTDOWN: 8,
   FAIL_ENTRY: 9,

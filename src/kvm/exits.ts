@@ -92,6 +92,11 @@ export interface FailEntryExit {
   cpu: number;
 }
 
+/** The guest takes external interrupts now; only if it was asked for. */
+export interface IrqWindowOpenExit {
+  reason: 'irq-window-open';
+}
+
 /** KVM_RUN returned because of a signal that was not ours. */
 export interface IntrExit {
   reason: 'intr';
@@ -118,6 +123,7 @@ export type VcpuExit =
   | WrmsrExit
   | InternalErrorExit
   | FailEntryExit
+  | IrqWindowOpenExit
   | IntrExit
   | UnknownExit;
 

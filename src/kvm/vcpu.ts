@@ -136,6 +136,11 @@ export interface RunOptions {
    * `intr` exit, or with the next exit of the same instruction.
    */
   completeOnly?: boolean;
+  /**
+   * kvm_run.request_interrupt_window: an `irq-window-open` exit before the first instruction at which the guest takes an
+   * external interrupt. Plain VMs without an interrupt controller in the kernel only.
+   */
+  interruptWindow?: boolean;
 }
 
 /** One vCPU descriptor and its thread. */

@@ -77,8 +77,10 @@ export class TdMemory {
   }
 
   /**
-   * Makes a range private or shared, and gives back the pages that it had before. All of it loses its content.
-   * @param gpa page-aligned, without the SHARED bit. @param size bytes, page-aligned.
+   * Makes the memory of a range private or shared, and gives back the pages that it had before. All of it loses its
+   * content. Where no memory is nothing changes, and KVM is not asked: it would keep an entry for each page of a range that a
+   * guest may make as large as it likes.
+   * @param gpa page-aligned. @param size bytes, page-aligned; any, also beyond the end of the address space.
    * @returns false if it is empty, or should become private and is not all memory
    * @throws KvmError where KVM_SET_MEMORY_ATTRIBUTES is refused
    */
@@ -91,8 +93,9 @@ export class TdMemory {
     // A guest may say of any hole that it is shared: devices are there.
     const covered = BigInt(parts.reduce((sum, { length }) => sum + length, 0)) === size;
     if (size === 0n || (toPrivate && !covered)) return false;
-    this.#vm.setMemoryAttributes(gpa, size, toPrivate ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0n);
     for (const { block, offset, length } of parts) {
+      const attributes = toPrivate ? KVM_MEMORY_ATTRIBUTE_PRIVATE : 0n;
+      this.#vm.setMemoryAttributes(block.gpa + BigInt(offset), BigInt(length), attributes);
       if (toPrivate) block.memory.discard(offset, length);
       else block.guestMemfd.punchHole(offset, length);
     }

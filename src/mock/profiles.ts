@@ -40,7 +40,7 @@ export interface ProfileKernel {
   tdx: boolean;
   /** The kernel lets a VM set KVM_CAP_MAX_VCPUS (the per-VM proposal). */
   maxVcpusSettable?: boolean;
-  /** KVM does not set NO_RBP_MOD for its TDs, as before Linux 6.16: they may share RBP in TDG.VP.VMCALL. */
+  /** KVM does not set NO_RBP_MOD for its TDs, unlike Linux 6.16 (older ones, out of tree): they may share RBP in VMCALLs. */
   rbpShareable?: boolean;
   /** Private KeyIDs that are free for TDs; default: all that the platform's MSRs give. */
   keyIds?: number;

@@ -51,6 +51,7 @@ export interface VcpuHandle {
     msr: BigUint64Array | null,
     /** False: with immediate_exit. */
     enter: boolean,
+    interruptWindow: boolean,
   ): void;
   interrupt(): void;
   takePortOutput(): Uint8Array;

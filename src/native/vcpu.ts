@@ -137,7 +137,7 @@ export class NativeVcpu implements KvmVcpu {
   }
 
   async run(options: RunOptions = {}): Promise<VcpuExit> {
-    const { reply, signal, ports, completeOnly } = runOptions(options);
+    const { reply, signal, ports, completeOnly, interruptWindow } = runOptions(options);
     const info = reply.tdVmCallInfo === undefined ? null : packTdVmCallInfo(reply.tdVmCallInfo);
     const msr = reply.msr === undefined ? null : packMsr(reply.msr);
     if (!this.closed && !this.#running && signal?.aborted) throw new AbortError(signal.reason);
@@ -154,7 +154,9 @@ export class NativeVcpu implements KvmVcpu {
           else if (how === 'failed') reject(new KvmError({ errno: exitOrErrno as number, request: 'KVM_RUN' }));
           else reject(new KvmStateError('ERR_KVM_CLOSED', `vCPU ${this.id} was closed while it ran`));
         };
-        this.#handle.run(reply.data ?? null, reply.ret ?? null, info, packPorts(ports), settle, msr, !completeOnly);
+        const enter = !completeOnly;
+        const { data = null, ret = null } = reply;
+        this.#handle.run(data, ret, info, packPorts(ports), settle, msr, enter, interruptWindow);
         this.#running = true;
       });
     } finally {

@@ -148,7 +148,8 @@ export const GUEST_RULES = rules({
     fix: 'Look at CPUID before the MSR, or configure the feature',
   },
   'module.msr.write-gp': {
-    source: 'td_msr_access.c rd_wr_msr_generic_case, wrmsr_ia32_debugctl, auto_gen/msr_config_lookup.c',
+    source:
+      'td_msr_access.c rd_wr_msr_generic_case, wrmsr_ia32_debugctl, auto_gen/msr_config_lookup.c; of the x2APIC SDM volume 3, 31.5',
     exception: GP,
     what: 'The MSR exists in this TD, is not read-only, and takes the value',
     fix: 'Look at CPUID before the MSR, or configure the feature',

@@ -195,6 +195,18 @@ export const KVM_PLAIN_RULES = rules({
     what: 'Memory of a TD is faulted in only after KVM_TDX_FINALIZE_VM',
     fix: 'Use KVM_TDX_INIT_MEM_REGION before, KVM_PRE_FAULT_MEMORY after KVM_TDX_FINALIZE_VM',
   },
+  'kvm.pre-fault.slot': {
+    source: 'mmu.c kvm_handle_noslot_fault, kvm_tdp_map_page: RET_PF_EMULATE',
+    errno: 'ENOENT',
+    what: 'A slot has the memory that is faulted in',
+    fix: 'Leave out what is no memory of the guest; VMMs ignore the error',
+  },
+  'kvm.pre-fault.memfd': {
+    source: 'mmu.c kvm_mmu_faultin_pfn_private: kvm_slot_can_be_private',
+    errno: 'EFAULT',
+    what: 'Private memory that is faulted in has a slot with a guest_memfd',
+    fix: 'Give the slot a guest_memfd, or make the range shared with KVM_SET_MEMORY_ATTRIBUTES',
+  },
   'kvm.device-attr': {
     source: 'x86.c kvm_vcpu_ioctl_device_attr, __kvm_x86_dev_get_attr',
     errno: 'ENXIO',

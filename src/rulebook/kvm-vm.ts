@@ -312,4 +312,16 @@ export const KVM_VM_RULES = rules({
     what: 'The model fails this request because it was told to',
     fix: 'Handle the error as on a real host',
   },
+  'kvm.signal-msi': {
+    source: 'irq.c kvm_send_userspace_msi: kvm_arch_irqchip_in_kernel, msi->flags',
+    errno: 'EINVAL',
+    what: 'KVM_SIGNAL_MSI needs a local APIC in the kernel, and flags 0 (a devid is for other architectures)',
+    fix: 'Enable KVM_CAP_SPLIT_IRQCHIP before the vCPUs are created',
+  },
+  'kvm.signal-msi.destination': {
+    source: 'irq.c kvm_irq_delivery_to_apic: -1 if no local APIC matches',
+    errno: 'EPERM',
+    what: 'The destination of an MSI is the APIC id, or logical id, of a vCPU, or the broadcast 0xff',
+    fix: 'Look at the address of the MSI: bits 19:12 are the id, bit 2 makes it a logical one',
+  },
 });

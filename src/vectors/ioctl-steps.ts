@@ -197,6 +197,7 @@ export class StepRunner {
     const result = ioctl(object, request, call);
     if (typeof result === 'number') return result;
     if (result instanceof Promise) throw new Error('no request of the vectors blocks');
+    if ('file' in result) return 0;
     const { made } = result;
     if (made.kind === 'vm') this.#vms.push(made);
     else if (made.kind === 'vcpu') this.#vcpus.push(made);

@@ -12,6 +12,7 @@ import {
   MessageStream,
   type ObjectMessage,
   ProtocolError,
+  type ResultMessage,
 } from './protocol.js';
 import type { Call } from './requests/request.js';
 import { callOf, type Served, type Shared, serve } from './serve.js';
@@ -34,10 +35,22 @@ export interface ConnectionHost extends Shared {
   readonly report: (error: Error) => void;
 }
 
+/** A thread that makes calls. */
+interface Channel {
+  readonly channel: Hello;
+  readonly task: ProcessTask;
+}
+
+/**
+ * Until what was closed before a call was made is seen to be closed: close() is over when it returns, but here it is one
+ * event among those of other connections, and may come behind the call's. The second look at all of them has it.
+ */
+const closedDescriptors = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+
 /** One connection: a thread's channel for its calls, or the server's end of a program's descriptor. */
 export class Connection {
   readonly #stream = new MessageStream();
-  #role: { channel: Hello; task: ProcessTask } | { object: bigint } | undefined;
+  #role: Channel | { object: bigint } | undefined;
   /** Of the call under way. */
   #call: AbortController | undefined;
   /** Made by the last call, not taken over yet. */
@@ -49,9 +62,8 @@ export class Connection {
   ) {
     socket.setNoDelay();
     socket.on('data', (chunk) => this.#receive(chunk));
-    // Whoever is gone cannot be told so.
-    socket.on('error', () => {});
-    socket.on('close', () => this.#closed());
+    // The first sign that the other end is closed counts: the program's next request may be here already.
+    for (const sign of ['end', 'error', 'close'] as const) socket.on(sign, () => this.#closed());
   }
 
   #receive(chunk: Uint8Array): void {
@@ -79,7 +91,7 @@ export class Connection {
     }
     if (message.type !== 'call') throw new ProtocolError(`second ${message.type.toUpperCase()} on a channel`);
     if (this.#call) throw new ProtocolError('CALL while a call is under way');
-    void this.#serve(message, role.channel, role.task);
+    void this.#serve(message, role);
   }
 
   /** The connection becomes a descriptor: of a new /dev/kvm, or of what a call has made. */
@@ -94,29 +106,41 @@ export class Connection {
     this.socket.write(encodeObjectOk(0));
   }
 
-  async #serve(message: CallMessage, hello: Hello, task: ProcessTask): Promise<void> {
+  async #serve(message: CallMessage, { channel, task }: Channel): Promise<void> {
     const { objects } = this.server;
     this.#dropOffered();
-    task.beginRequest();
     const controller = new AbortController();
     this.#call = controller;
-    const memory = new PieceMemory(message.pieces);
-    const call = callOf(message, memory, this.server, task, controller.signal);
     try {
-      const done = this.server.watch?.(message, call, hello, objects.find(message.object));
-      const served = await objects.during(message.object, (object) =>
-        serve(object, message, call, memory, this.server),
-      );
-      if (served.message.made) this.#offered = message.newObject;
-      done?.(served);
+      const served = await objects.during(message.object, async (object) => {
+        await closedDescriptors();
+        return this.#answer(object, message, channel, task, controller.signal);
+      });
+      if (served.made) this.#offered = message.newObject;
       this.#call = undefined;
       if (this.socket.destroyed) this.#dropOffered();
-      else this.socket.write(encodeResult(served.message));
+      else this.socket.write(encodeResult(served));
     } catch (error) {
       this.#call = undefined;
       this.server.report(error as Error);
       this.socket.destroy();
     }
+  }
+
+  async #answer(
+    object: WireObject | undefined,
+    message: CallMessage,
+    thread: Hello,
+    task: ProcessTask,
+    signal: AbortSignal,
+  ): Promise<ResultMessage> {
+    task.beginRequest();
+    const memory = new PieceMemory(message.pieces);
+    const call = callOf(message, memory, this.server, task, signal);
+    const done = this.server.watch?.(message, call, thread, object);
+    const served = await serve(object, message, call, memory, this.server);
+    done?.(served);
+    return served.message;
   }
 
   /** What the program did not take over before its next call, it never will. */

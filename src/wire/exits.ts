@@ -10,6 +10,7 @@ const EXIT_REASON: Readonly<Record<Exclude<VcpuExit['reason'], 'unknown'>, numbe
   io: KVM_EXIT.IO,
   mmio: KVM_EXIT.MMIO,
   hlt: KVM_EXIT.HLT,
+  'irq-window-open': KVM_EXIT.IRQ_WINDOW_OPEN,
   shutdown: KVM_EXIT.SHUTDOWN,
   hypercall: KVM_EXIT.HYPERCALL,
   'x86-rdmsr': KVM_EXIT.X86_RDMSR,

@@ -1,5 +1,6 @@
+import { MachineCheck } from '../mock/kernel/run/machine-check.js';
 import type { kvmIrqRoutingEntry } from './layout/plain.js';
-import type { kvmMsrFilter, kvmTprAccessCtl } from './layout/state.js';
+import type { kvmTprAccessCtl } from './layout/state.js';
 import type { Decoded } from './layout/struct.js';
 
 /** What KVM keeps of a VM that says nothing about TDX. */
@@ -14,7 +15,6 @@ export class PlainVm {
   pit = false;
   /** Bytes of interrupt controllers and the PIT. */
   readonly chips = new Map<string, Uint8Array>();
-  msrFilter: Decoded<(typeof kvmMsrFilter)['fields']> | undefined;
 }
 
 /** What KVM keeps of a vCPU that says nothing about TDX. */
@@ -23,7 +23,7 @@ export class PlainVcpu {
   readonly kept = new Map<string, Uint8Array>();
   /** MSRs of a plain vCPU. */
   readonly msrs = new Map<number, bigint>();
-  mcgCap = 0n;
+  readonly machineCheck = new MachineCheck();
   /** pending_external_vector. */
   pendingVector: number | undefined;
   tpr: Decoded<(typeof kvmTprAccessCtl)['fields']> | undefined;

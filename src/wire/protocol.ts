@@ -201,18 +201,20 @@ export interface ResultMessage {
   /** What the system call returns, or -errno. */
   result: bigint;
   /** The object under `newObject` was made. */
-  made: boolean;
+  made?: boolean;
+  /** A file named by `newObject` is in the socket's folder, for the program to open. */
+  file?: boolean;
   writes: readonly Write[];
 }
 
-export function encodeResult({ result, made, writes }: ResultMessage): Uint8Array {
+export function encodeResult({ result, made = false, file = false, writes }: ResultMessage): Uint8Array {
   const size = writes.reduce((sum, { bytes }) => sum + 12 + bytes.length, 24);
   const data = new Uint8Array(size);
   const view = new DataView(data.buffer);
   view.setUint32(0, size - 4, true);
   view.setUint32(4, TYPE.RESULT, true);
   view.setBigInt64(8, result, true);
-  view.setUint32(16, made ? 1 : 0, true);
+  view.setUint32(16, (made ? 1 : 0) | (file ? 2 : 0), true);
   view.setUint32(20, writes.length, true);
   let at = 24;
   for (const { address, bytes } of writes) {

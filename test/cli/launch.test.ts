@@ -29,7 +29,7 @@ describe('tdxctl launch', () => {
         new RegExp(`^state {2}finalized\nMRTD {3}${mrtd}\n\nHello from a Trust Domain: .*\nMRTD ${mrtd}\n`, 'ms'),
       );
       expect(err).toMatch(
-        /^engine (kvm|interpreter): .*\nended {2}The guest ended with 0 through port 0xf4 \(\d+ ms, \d+ exits\)\n/,
+        /^engine (kvm: a plain VM|interpreter: x86-64) .*\nended {2}The guest ended with 0 through port 0xf4 \(\d+ ms, 1 exit\)\n/,
       );
       expect(err).toMatch(/\nMRTD {3}The guest has printed the same\.\n$/);
     },

@@ -18,12 +18,14 @@ describe('the README', () => {
       code.replace("'kvm-tdx'", "'./dist/index.js'"),
     );
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(stdout).toMatch(/^mock model of a TDX host.*\nfinalized [0-9a-f]{96} /);
+    expect(stdout).toMatch(
+      /^mock model of a TDX host.*\nfinalized [0-9a-f]{96} [^\n]*\nHello from a Trust Domain: .*\nexit-port 0\n$/s,
+    );
   });
 
   it('names every command', () => {
-    const commands = [...tdxctl(['--help']).out.matchAll(/^ {2}([a-z]+) \[options\]/gm)].map(([, name]) => name);
-    expect(commands).toHaveLength(6);
+    const commands = [...tdxctl(['--help']).out.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name]) => name);
+    expect(commands).toHaveLength(7);
     for (const command of commands) expect(readme).toContain(`| \`tdxctl ${command}`);
   });
 

@@ -76,7 +76,7 @@ describeOnRunningTds('a running TD', (use) => {
   });
 
   it('that is closed ends with ERR_KVM_CLOSED, on every vCPU', async () => {
-    const { vm, vcpus } = tinyTd(use(), SPIN, 2);
+    const { vm, vcpus } = tinyTd(use(), SPIN, { nrVcpus: 2 });
     const runs = vcpus.map((vcpu) => vcpu.run());
     await sleep(5);
     vm.close();

@@ -265,6 +265,33 @@ describeOnTdx('adding memory to a TD', (use, backend) => {
     addPages(td, 1);
   });
 
+  it('kills the TD where GPAW and the CPUID of the vCPU disagree: EIO, and EIO for ever', () => {
+    const td = buildTd(use());
+    td.vcpu.setCpuid2([
+      entry(1, { ecx: X2APIC }),
+      entry(0x8000_0000, { eax: 0x8000_0008 }),
+      entry(0x8000_0008, { eax: (52 << 16) | 52 }),
+    ]);
+    try {
+      newTd(use()).tdx.initVm(initParams(52));
+    } catch {
+      // Without 5-level EPT there is one GPAW, and nothing to disagree about.
+      addPages(td, 1);
+      return;
+    }
+    expectNone('EIO', () => addPages(td, 1));
+    expectErrno('EIO', 'KVM_TDX_FINALIZE_VM', () => td.vm.tdx.finalizeVm());
+  });
+
+  it('is not held up by a vCPU that was never initialised, which KVM_TDX_FINALIZE_VM then leaves so', () => {
+    const td = buildTd(use());
+    const idle = td.vm.createVcpu(1);
+    idle.setCpuid2(vcpuCpuid);
+    addPages(td, 1);
+    td.vm.tdx.finalizeVm();
+    expectErrno('EINVAL', 'KVM_TDX_INIT_VCPU', () => idle.tdx.initVcpu(0n));
+  });
+
   it('stops at the end of the slot, at a page that is there, and says how far it came', () => {
     const td = buildTd(use(), 4);
     const source = use().createMemory(8 * PAGE_SIZE);

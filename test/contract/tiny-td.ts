@@ -1,7 +1,7 @@
 // The smallest guests that get as far as TDCALL, made here byte by byte, so that every backend runs the very same TD.
 import { KVM_CAP, KVM_MEM_GUEST_MEMFD, KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../../src/kvm/constants.js';
-import type { KvmSystem, KvmVcpu, KvmVm } from '../../src/kvm/index.js';
-import { initParams, vcpuCpuid } from '../kernel/launch.js';
+import type { GuestMemory, KvmSystem, KvmVm, VcpuExit } from '../../src/kvm/index.js';
+import { entry, initParams, vcpuCpuid } from '../kernel/launch.js';
 
 /** Four pages that end at 4 GiB: page tables of the last GiB below it, and code. */
 const BASE = 0xffff_c000;
@@ -15,11 +15,18 @@ const RESET_VECTOR = 0xff0;
 
 const RAX = 0;
 const RCX = 1;
+const RDX = 2;
 const RBX = 3;
+const RSI = 6;
+const RDI = 7;
+const R8 = 8;
+const R9 = 9;
 const R10 = 10;
 const R11 = 11;
 /** TDG.VP.VMCALL shows the host R10 to R15. */
 const R10_TO_R15 = 0xfc00n;
+/** And these, too: RDX, RBX, RSI, RDI, R8 and R9. */
+const ALL_SHOWN = 0xffccn;
 
 const u32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
 const u64 = (value: bigint): number[] => [
@@ -33,6 +40,12 @@ const mov = (register: number, value: bigint): number[] => [
   0xb8 | (register & 7),
   ...u64(value),
 ];
+/** mov %from, %to */
+const move = (from: number, to: number): number[] => [
+  0x48 | ((from >> 3) << 2) | (to >> 3),
+  0x89,
+  0xc0 | ((from & 7) << 3) | (to & 7),
+];
 /** mov %r11, %r15 */
 export const R15_FROM_R11 = [0x4d, 0x89, 0xdf];
 /** jmp . */
@@ -41,8 +54,23 @@ export const SPIN = [0xeb, 0xfe];
 export const UD2 = [0x0f, 0x0b];
 /** A page of the last GiB that no slot has. */
 export const NO_MEMORY = 0xc000_1000n;
-/** mov (%rbx), %al of NO_MEMORY */
-export const TOUCH_NO_MEMORY = [...mov(RBX, NO_MEMORY), 0x8a, 0x03];
+/** The bit of an address that makes it shared, where the GPAW is 48. */
+export const SHARED = 1n << 47n;
+/** Where the guest sees shared memory, at the address of the same number. */
+export const SHARED_WINDOW = 0xc020_0000n;
+/** mov (%rbx), %al; %r15 has the byte afterwards. */
+export const load = (address: bigint): number[] => [
+  ...mov(RBX, address),
+  ...[0x48, 0x31, 0xc0, 0x8a, 0x03],
+  ...move(RAX, 15),
+];
+/** movb $value, (%rbx) */
+export const store = (address: bigint, value: number): number[] => [...mov(RBX, address), 0xc6, 0x03, value];
+export const TOUCH_NO_MEMORY = load(NO_MEMORY);
+
+const TDCALL = [0x66, 0x0f, 0x01, 0xcc];
+/** TDG.MEM.PAGE.ACCEPT of 4 KiB. */
+export const accept = (gpa: bigint): number[] => [...mov(RAX, 6n), ...mov(RCX, gpa), ...mov(RDX, 0n), ...TDCALL];
 
 /** TDG.VP.VMCALL with a leaf in R11 and R12 to R15; those left out stay as they are. */
 export const vmcall = (leaf: number, ...operands: (bigint | undefined)[]): number[] => [
@@ -51,8 +79,34 @@ export const vmcall = (leaf: number, ...operands: (bigint | undefined)[]): numbe
   ...operands.flatMap((value, i) => (value === undefined ? [] : mov(12 + i, value))),
   ...mov(R10, 0n),
   ...mov(R11, BigInt(leaf)),
-  ...[0x66, 0x0f, 0x01, 0xcc],
+  ...TDCALL,
 ];
+
+const REPORT_FATAL_ERROR = 0x1_0003;
+/** Shows the host what the last TDG.VP.VMCALL has answered: a fatal error whose registers `answerOf` reads. */
+export const ANSWER = [
+  ...[move(R10, RBX), move(R11, RDI), move(12, RSI), move(13, R8), move(14, R9), move(15, RDX)].flat(),
+  ...mov(RAX, 0n),
+  ...mov(RCX, ALL_SHOWN),
+  ...mov(R10, 0n),
+  ...mov(R11, BigInt(REPORT_FATAL_ERROR)),
+  ...TDCALL,
+  ...SPIN,
+];
+
+/** R10 to R15 as ANSWER reports them. */
+export function answerOf(exit: VcpuExit): {
+  r10: bigint;
+  r11: bigint;
+  r12: bigint;
+  r13: bigint;
+  r14: bigint;
+  r15: bigint;
+} {
+  if (exit.reason !== 'system-event') throw new Error(`the guest has not answered, it left with ${exit.reason}`);
+  const [r10, r11, r12, r13, r14, r15] = [RBX, RDI, RSI, R8, R9, RDX].map((register) => exit.data[register]!);
+  return { r10: r10!, r11: r11!, r12: r12!, r13: r13!, r14: r14!, r15: r15! };
+}
 
 const IO = 30;
 /** One byte; the value in R15 if none is given. */
@@ -77,6 +131,7 @@ function image(code: readonly number[]): Uint8Array {
   bytes.set(table(BASE + PAGE), pml4);
   bytes.set(table(BASE + 2 * PAGE), pdpt + 3 * 8);
   for (let i = 0; i < 512; i++) bytes.set(u32(0xc000_0000 + i * 0x20_0000 + LARGE_PAGE), pd + i * 8);
+  bytes.set(u64(SHARED | (SHARED_WINDOW + BigInt(LARGE_PAGE))), pd + 8);
   const at = 3 * PAGE;
   bytes.set(code, at);
   bytes.set(u64(0x00af_9b00_0000_ffffn), at + GDT + 8);
@@ -87,27 +142,45 @@ function image(code: readonly number[]): Uint8Array {
   return bytes;
 }
 
+/** With 52 bits of physical address: the shared bit is one of them. */
+const cpuid = [...vcpuCpuid, entry(0x8000_0000, { eax: 0x8000_0008 }), entry(0x8000_0008, { eax: (48 << 16) | 52 })];
+
+export interface TinyTdOptions {
+  nrVcpus?: number;
+  /** KVM_CAP_EXIT_HYPERCALL; by default MapGPA comes to user space. */
+  exitHypercall?: bigint;
+  /** Called before KVM_TDX_INIT_VM. */
+  prepare?: (vm: KvmVm) => void;
+}
+
 /** A finalised TD whose vCPUs all execute `code`, 64-bit, from its beginning. */
-export function tinyTd(system: KvmSystem, code: readonly number[], nrVcpus = 1): { vm: KvmVm; vcpus: KvmVcpu[] } {
+export function tinyTd(system: KvmSystem, code: readonly number[], options: TinyTdOptions = {}) {
+  const { nrVcpus = 1, exitHypercall = 0x1000n, prepare } = options;
   const vm = system.createVm(5);
   vm.enableCap(KVM_CAP.SPLIT_IRQCHIP, [24n]);
-  vm.enableCap(KVM_CAP.EXIT_HYPERCALL, [0x1000n]);
+  vm.enableCap(KVM_CAP.EXIT_HYPERCALL, [exitHypercall]);
+  prepare?.(vm);
   vm.tdx.initVm(initParams());
   const vcpus = Array.from({ length: nrVcpus }, (_, id) => {
     const vcpu = vm.createVcpu(id);
-    vcpu.setCpuid2(vcpuCpuid);
+    vcpu.setCpuid2(cpuid);
     vcpu.tdx.initVcpu(0n);
     return vcpu;
   });
   const bytes = image(code);
-  const size = bytes.length;
   const gpa = BigInt(BASE);
-  const memory = system.createMemory(size);
+  const memory = slotOf(system, vm, 0, gpa, bytes.length);
   memory.write(0, bytes);
-  const guestMemfd = vm.createGuestMemfd(size);
-  vm.setUserMemoryRegion2({ slot: 0, flags: KVM_MEM_GUEST_MEMFD, gpa, size, memory, guestMemfd });
-  vm.setMemoryAttributes(gpa, BigInt(size), KVM_MEMORY_ATTRIBUTE_PRIVATE);
-  vcpus[0]!.tdx.initMemRegion({ source: memory, sourceOffset: 0, gpa, nrPages: size / PAGE, measure: true });
+  vm.setMemoryAttributes(gpa, BigInt(bytes.length), KVM_MEMORY_ATTRIBUTE_PRIVATE);
+  vcpus[0]!.tdx.initMemRegion({ source: memory, sourceOffset: 0, gpa, nrPages: bytes.length / PAGE, measure: true });
   vm.tdx.finalizeVm();
-  return { vm, vcpus };
+  return { system, vm, vcpus, vcpu: vcpus[0]! };
+}
+
+/** A slot with memory and a guest_memfd. @returns the memory, which the guest sees where it is shared. */
+export function slotOf(system: KvmSystem, vm: KvmVm, slot: number, gpa: bigint, size: number): GuestMemory {
+  const memory = system.createMemory(size);
+  const guestMemfd = vm.createGuestMemfd(size);
+  vm.setUserMemoryRegion2({ slot, flags: KVM_MEM_GUEST_MEMFD, gpa, size, memory, guestMemfd });
+  return memory;
 }

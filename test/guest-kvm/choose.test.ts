@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { KvmError } from '../../src/kvm/index.js';
 import { chooseEngine } from '../../src/mock/guest/choose.js';
+import { probe } from '../../src/mock/guest/kvm/probe.js';
 import { openMock } from '../../src/mock/index.js';
 import { open, unusable } from './kernel.js';
 
@@ -10,9 +11,23 @@ const refused = (): never => {
 
 describe('the choice of an engine', () => {
   it.skipIf(unusable !== undefined)('takes KVM where it works, and says so', async () => {
-    const engine = await chooseEngine({ wanted: 'auto', plainKvm: open });
+    const engine = await chooseEngine({ wanted: 'kvm', plainKvm: open });
     expect(engine.name).toBe('kvm');
-    expect(engine.description).toMatch(/^a plain VM of .* \(this host’s KVM can run plain VMs\)$/);
+    expect(engine.description).toMatch(/^a plain VM of .* \(as wanted\)$/);
+    engine.close();
+  });
+
+  it.skipIf(unusable !== undefined)('takes it by itself where it also hides features from its guests', async () => {
+    const system = open();
+    const { unhidden } = await probe(system);
+    system.close();
+    const engine = await chooseEngine({ wanted: 'auto', plainKvm: open });
+    if (unhidden === 0) {
+      expect(engine.description).toMatch(/^a plain VM of .* \(this host’s KVM can run plain VMs\)$/);
+    } else {
+      expect(engine.name).toBe('interpreter');
+      expect(engine.description).toMatch(/guests see features in CPUID that were hidden from them\)$/);
+    }
     engine.close();
   });
 

@@ -68,7 +68,7 @@ function mapLongMode(space: FakeSpace, { code, handlers = {} }: Guest64): void {
   view.setBigUint64(TABLES + 16, 0x00cf_9300_0000_ffffn, true);
   view.setUint16(TABLES + 0x300, 0x17, true);
   view.setUint32(TABLES + 0x302, TABLES, true);
-  view.setUint16(TABLES + 0x310, 0x1ff, true);
+  view.setUint16(TABLES + 0x310, 0x3ff, true);
   view.setUint32(TABLES + 0x312, TABLES + 0x400, true);
   for (const [vector, bytes] of Object.entries(handlers)) {
     const at = HANDLERS + 16 * Number(vector);
@@ -303,6 +303,68 @@ export function describeEngine(name: string, open: () => GuestEngine): void {
       vcpu.inject(14, 2, 0x1234_5000n);
       expect(await run(vcpu)).toMatchObject({ name: 'hlt' });
       expect(vcpu.gprs[RBX]).toBe(0x1234_5000n);
+    });
+
+    describe('external interrupts', () => {
+      const IF = 0x200n;
+      const VECTOR = 0x30;
+      const STI = 0xfb;
+      const INC_EBX = [0xff, 0xc3];
+      const SPIN = [...INC_EBX, 0xeb, 0xfc]; // inc ebx; jmp back
+
+      it('are not for a guest with RFLAGS.IF clear, which runs on although one waits', async () => {
+        mapLongMode(space, { code: [...TDCALL, ...INC_EBX, HLT] });
+        const vcpu = start();
+        skip(vcpu, await run(vcpu));
+        expect(vcpu.interruptible).toBe(false);
+        vcpu.interruptWindow = true;
+        expect(await run(vcpu)).toMatchObject({ name: 'hlt' });
+        expect([vcpu.interruptible, vcpu.gprs[RBX]]).toEqual([false, 1n]);
+      });
+
+      it('have their window once the guest takes them; the handler finds them blocked, and may return', async () => {
+        mapLongMode(space, {
+          code: [...TDCALL, STI, ...SPIN],
+          handlers: { [VECTOR]: [0xff, 0xc1, ...TDCALL, 0x48, 0xcf] }, // inc ecx; tdcall; iretq
+        });
+        const vcpu = start();
+        skip(vcpu, await run(vcpu));
+        vcpu.interruptWindow = true;
+        expect(await run(vcpu)).toEqual({ kind: 'interrupt-window' });
+        expect(vcpu.interruptible).toBe(true);
+        expect(vcpu.gprs[RBX]).toBeGreaterThanOrEqual(1n);
+        vcpu.inject(VECTOR);
+        vcpu.interruptWindow = false;
+        expect([vcpu.injecting, vcpu.interruptible]).toEqual([true, false]);
+        const event = await run(vcpu);
+        expect(event).toMatchObject({ kind: 'tdcall' });
+        expect([vcpu.gprs[RCX], vcpu.rflags & IF, vcpu.interruptible, vcpu.injecting]).toEqual([1n, 0n, false, false]);
+        skip(vcpu, event);
+        vcpu.interruptWindow = true;
+        expect(await run(vcpu)).toEqual({ kind: 'interrupt-window' });
+        expect(vcpu.rflags & IF).toBe(IF);
+      });
+
+      it('are held back by STI and by a load of SS for an instruction each', async () => {
+        mapLongMode(space, {
+          code: [...TDCALL, 0x31, 0xc0, STI, 0x8e, 0xd0, ...INC_EBX, 0xeb, 0xfe], // xor eax, eax; sti; mov ss, eax; ...
+        });
+        const vcpu = start();
+        skip(vcpu, await run(vcpu));
+        vcpu.interruptWindow = true;
+        expect(await run(vcpu)).toEqual({ kind: 'interrupt-window' });
+        expect(vcpu.gprs[RBX]).toBe(1n);
+      });
+
+      it('come right away where the guest waits for them at an event', async () => {
+        mapLongMode(space, { code: [STI, 0x90, ...TDCALL, 0xeb, 0xfe], handlers: { [VECTOR]: [0xff, 0xc1, HLT] } });
+        const vcpu = start();
+        skip(vcpu, await run(vcpu));
+        expect(vcpu.interruptible).toBe(true);
+        vcpu.inject(VECTOR);
+        expect(await run(vcpu)).toMatchObject({ name: 'hlt' });
+        expect(vcpu.gprs[RCX]).toBe(1n);
+      });
     });
 
     it('an abort ends a guest that loops for ever, which may run on afterwards', async () => {

@@ -32,3 +32,24 @@ it('the module may change EFER.SCE of a vCPU, and nothing else of EFER', () => {
   vcpu.mode.efer = 0n;
   expect(vcpu.mode.efer).toBe(0x900n);
 });
+
+/** A guest in 32-bit protected mode, which runs until it takes interrupts. */
+async function toWindow(code: number[]): Promise<{ event: string; ran: number }> {
+  const space = new FakeSpace();
+  const top = new Uint8Array(0x1000);
+  top.set(code, 0xff0);
+  space.map(0xffff_f000, top);
+  const vcpu = interpreterEngine().openTd(space).createVcpu(0, new BigUint64Array(16));
+  vcpu.interruptWindow = true;
+  const { kind } = await vcpu.run(AbortSignal.timeout(5000));
+  return { event: kind, ran: Number(vcpu.rip - 0xffff_fff0n) };
+}
+
+it.each([
+  ['one instruction after STI', [0xfb, 0x90, 0x90, 0xf4], { event: 'interrupt-window', ran: 2 }],
+  ['in a loop of one instruction behind STI', [0xfb, 0xeb, 0xfe], { event: 'interrupt-window', ran: 1 }],
+  ['at once where STI comes again', [0xfb, 0xfb, 0x90, 0xf4], { event: 'interrupt-window', ran: 2 }],
+  ['not at all for STI; CLI', [0xfb, 0xfa, 0x90, 0xf4], { event: 'instruction', ran: 3 }],
+])('the interpreter’s interrupt window opens %s', async (_, code, expected) => {
+  expect(await toWindow(code)).toEqual(expected);
+});

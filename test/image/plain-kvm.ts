@@ -51,8 +51,8 @@ export async function runOnPlainKvm(
   { answers = {}, index = 0, veCpuid = [] }: { answers?: Answers; index?: number; veCpuid?: readonly number[] } = {},
 ): Promise<Ran> {
   using vm = system.createVm(0);
-  const low = system.createMemory(RAM);
-  const high = system.createMemory(0x10000);
+  using low = system.createMemory(RAM);
+  using high = system.createMemory(0x10000);
   const bytes = image.regions[0]!.data.slice();
   let found = -1;
   for (let at = 0x4000; at < bytes.length - 1; at++) {

@@ -265,6 +265,9 @@ describe("hypercalls of KVM's own (R10 not 0)", () => {
       expect((yield hypercall(10n, 1n, 0n, 0n, 0x40n)).r10).toBe(1n);
       expect((yield hypercall(10n, 1n, 0n, 1n, 0x40n)).r10).toBe(0n);
       expect((yield hypercall(10n, 1n, 0n, 0n, 0x8_0040n)).r10).toBe(minus(22n));
+      // The lowest APIC id is a u32: 64 above the last 64 of them is 0, in the second set.
+      expect((yield hypercall(10n, 0n, 1n, 0xffff_ffc0n, 0x40n)).r10).toBe(1n);
+      expect((yield hypercall(10n, ~0n, 0n, 0xffff_ffc0n, 0x40n)).r10).toBe(0n);
     });
     expect(await vcpu.run()).toEqual(ended);
   });

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../../src/kvm/constants.js';
 import { type EnterHost, TDH } from '../../src/mock/module/seamcall.js';
@@ -11,6 +10,7 @@ import {
   type ScriptOptions,
   SHARED,
   scriptedTd,
+  turns,
 } from './scripted-guest.js';
 
 let td: Scripted | undefined;
@@ -213,7 +213,7 @@ describe('pages taken from a TD while vCPUs are inside', () => {
     const kicks: number[] = [];
     td!.host.tdx!.module.kick = () => kicks.push(td!.trace.length);
     const runs = td!.vcpus.map((one) => one.run());
-    await sleep(2);
+    await turns();
     td!.trace.length = 0;
     vm.setMemoryAttributes(TD_GPA, 4096n, 0n);
     expect(leaves(td!)).toEqual([TDH.MEM_RANGE_BLOCK, TDH.MEM_TRACK, TDH.MEM_PAGE_REMOVE, TDH.PHYMEM_PAGE_WBINVD]);
@@ -236,7 +236,7 @@ describe('pages taken from a TD while vCPUs are inside', () => {
       },
     ]);
     const others = vcpus.slice(1).map((vcpu) => vcpu.run());
-    await sleep(2);
+    await turns();
     const ends = await Promise.allSettled([...others, vcpus[0]!.run()]);
     expect(ends.map((end) => end.status === 'rejected' && end.reason.rule)).toEqual([
       ...['kvm.vm-dead', 'kvm.vm-dead'],

@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import { hlt, inp, out, type Scripted, scriptedTd, vmcall } from './scripted-guest.js';
+import { hlt, inp, out, type Scripted, scriptedTd, turns, vmcall } from './scripted-guest.js';
 
 let td: Scripted | undefined;
 afterEach(() => td?.close());
@@ -130,7 +129,7 @@ describe('ports answered during a run', () => {
       yield 'spin';
     });
     const run = td.vcpu.run({ ports: [{ first: 0x3f8, last: 0x3f8, gather: true }] });
-    await sleep(1);
+    await turns();
     td.vcpu.close();
     await expect(run).rejects.toMatchObject({ code: 'ERR_KVM_CLOSED' });
     expect(text(td.vcpu.takePortOutput())).toBe('!');
@@ -158,7 +157,7 @@ describe('a run that is interrupted', () => {
       const abort = new AbortController();
       const run = vcpu.run({ signal: abort.signal });
       expect(vcpu.running).toBe(true);
-      await sleep(i);
+      await turns();
       abort.abort(`reason ${i}`);
       await expect(run).rejects.toMatchObject({ name: 'AbortError', code: 'ABORT_ERR', cause: `reason ${i}` });
       expect(vcpu.running).toBe(false);
@@ -231,7 +230,7 @@ describe('a run that is interrupted', () => {
         yield guest;
       });
       const run = closing.vcpu.run();
-      await sleep(2);
+      await turns();
       close(closing);
       expect(closing.vcpu.closed).toBe(true);
       await expect(run).rejects.toMatchObject({ name: 'KvmStateError', code: 'ERR_KVM_CLOSED' });
@@ -275,7 +274,7 @@ describe('a run that is interrupted', () => {
     );
     const aborts = td.vcpus.map(() => new AbortController());
     const runs = td.vcpus.map((vcpu, i) => vcpu.run({ signal: aborts[i]!.signal }));
-    await sleep(1);
+    await turns();
     aborts[1]!.abort();
     await expect(runs[1]).rejects.toMatchObject({ name: 'AbortError' });
     expect(td.vcpus.map(({ running }) => running)).toEqual([true, false, true]);

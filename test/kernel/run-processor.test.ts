@@ -1,9 +1,17 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KVM_CPUID_FLAG_SIGNIFCANT_INDEX, TDVMCALL_STATUS } from '../../src/kvm/constants.js';
 import type { CpuidEntry } from '../../src/kvm/index.js';
 import { entry } from './launch.js';
-import { type Guest, hlt, out, type Scripted, type ScriptOptions, scriptedTd, vmcall } from './scripted-guest.js';
+import {
+  type Guest,
+  hlt,
+  out,
+  type Scripted,
+  type ScriptOptions,
+  scriptedTd,
+  turns,
+  vmcall,
+} from './scripted-guest.js';
 
 let td: Scripted | undefined;
 afterEach(() => td?.close());
@@ -97,6 +105,15 @@ describe('TDG.VP.VMCALL<RDMSR> and <WRMSR>', () => {
       expect((yield wrmsr(0x1a0, 0x1881n)).r10).toBe(0n);
       expect((yield rdmsr(0x1a0)).r11).toBe(0x1801n);
     });
+    expect(await vcpu.run()).toEqual(ended);
+  });
+
+  it('MISC_FEATURES_ENABLES: CPUID faults as long as user space says in PLATFORM_INFO that they are there', async () => {
+    const { vcpu, kernel } = start(function* () {
+      expect((yield wrmsr(0x140, 1n)).r10).toBe(INVALID);
+      expect((yield wrmsr(0x140, 0n)).r10).toBe(0n);
+    });
+    expect(kernel(0).msrs.write(0xce, 0n, 'host')).toBe(true);
     expect(await vcpu.run()).toEqual(ended);
   });
 
@@ -196,8 +213,8 @@ describe('TDG.VP.VMCALL<RDMSR> and <WRMSR>', () => {
       yield wrmsr(X2APIC.LVTT, deadline);
       expect((yield rdmsr(X2APIC.LVTT)).r11).toBe(deadline);
       expect((yield rdmsr(TMICT)).r11).toBe(0n);
-      yield wrmsr(TSC_DEADLINE, 5n);
-      expect((yield rdmsr(TSC_DEADLINE)).r11).toBe(5n);
+      yield wrmsr(TSC_DEADLINE, 1n << 60n);
+      expect((yield rdmsr(TSC_DEADLINE)).r11).toBe(1n << 60n);
     };
     const cpuid = [entry(1, { ecx: (1 << 24) | (1 << 21) })];
     const { vcpu } = start(withDeadline, { cpuid });
@@ -213,7 +230,7 @@ describe('TDG.VP.VMCALL<HLT>', () => {
       yield out(port, 0);
     };
   const settled = async (promise: Promise<unknown>) =>
-    Promise.race([promise.then(() => true), sleep(10).then(() => false)]);
+    Promise.race([promise.then(() => true), turns().then(() => false)]);
 
   it('waits in KVM until another vCPU sends an interrupt', async () => {
     const { vcpus } = start([
@@ -248,7 +265,7 @@ describe('TDG.VP.VMCALL<HLT>', () => {
     const { vcpus, kernel } = start([halts, halts, sender]);
     kernel(0).apic.write(0x0f, 0x1ffn);
     const runs = vcpus.slice(0, 2).map((vcpu) => vcpu.run());
-    await sleep(1);
+    await turns();
     expect(await vcpus[2]!.run()).toMatchObject({ port: 0x81 });
     expect(await Promise.all(runs.map(settled))).toEqual(woken);
     td!.close();
@@ -274,7 +291,7 @@ describe('TDG.VP.VMCALL<HLT>', () => {
       yield out(0x80, 0);
     });
     const run = vcpu.run();
-    await sleep(1);
+    await turns();
     td!.kernel(0).apic.write(0x3f, 0x40n);
     expect(await settled(run)).toBe(false);
     td!.kernel(0).apic.accept(0x400, 0);

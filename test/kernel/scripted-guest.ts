@@ -1,5 +1,7 @@
+import { setImmediate } from 'node:timers/promises';
 import { KVM_CAP, KVM_MEM_GUEST_MEMFD, KVM_MEMORY_ATTRIBUTE_PRIVATE } from '../../src/kvm/constants.js';
 import type { GuestMemory, KvmVcpu, KvmVm } from '../../src/kvm/index.js';
+import type { Clock } from '../../src/mock/clock.js';
 import type { Fault } from '../../src/mock/index.js';
 import { DEFAULT_PROFILE, loadProfile, MockHost, openMock } from '../../src/mock/index.js';
 import type { TdRun } from '../../src/mock/kernel/run/td-run.js';
@@ -60,6 +62,9 @@ export interface ScriptOptions {
   exitHypercall?: boolean;
   /** In front of what every vCPU has. */
   cpuid?: ReturnType<typeof entry>[];
+  clock?: Clock;
+  /** KVM_CAP_X86_APIC_BUS_CYCLES_NS; KVM's own is 1. */
+  busCycleNs?: bigint;
 }
 
 /** MAXPHYADDR that covers the shared bit, so that MapGPA of shared addresses is legal. */
@@ -72,11 +77,13 @@ export function scriptedTd(guests: Guest | Guest[], options: ScriptOptions = {})
   const host = new MockHost(loadProfile(DEFAULT_PROFILE), {
     faults: options.faults ?? [],
     onSeamcall: (call) => trace.push(call),
+    ...(options.clock && { clock: options.clock }),
     engine: async () => ({ name: 'interpreter', description: 'a script', openTd: () => expectNone(), close() {} }),
   });
   const system = openMock({ host });
   const vm = system.createVm(5);
   vm.enableCap(KVM_CAP.SPLIT_IRQCHIP, [24n]);
+  if (options.busCycleNs !== undefined) vm.enableCap(KVM_CAP.X86_APIC_BUS_CYCLES_NS, [options.busCycleNs]);
   if (options.exitHypercall ?? true) vm.enableCap(KVM_CAP.EXIT_HYPERCALL, [0x1000n]);
   vm.tdx.initVm(initParams());
   const vcpus = scripts.map((_, id) => {
@@ -112,6 +119,7 @@ function play(host: MockHost, scripts: Guest[]): void {
     const { id } = [...vm!.vcpus.values()].find(({ td }) => td?.tdvpr === args.rcx)!;
     const { guest, script } = guests[id]!;
     guest.host = enterHost;
+    enterHost.posted?.take();
     if (guest.left !== 'spin') guest.left = script.next(args).value ?? { status: TRIPLE_FAULT };
     if (guest.left !== 'spin') return { ...ZEROS, ...guest.left };
     await aborted(enterHost.signal);
@@ -127,3 +135,8 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
+
+/** Turns of the event loop: each lets every vCPU that runs go on by a step or more, however busy the machine is. */
+export async function turns(count = 50): Promise<void> {
+  for (let i = 0; i < count; i++) await setImmediate();
+}

@@ -15,7 +15,7 @@ export type Step = GuestEvent | ((cpu: FakeVcpu) => GuestEvent | Promise<GuestEv
 export class FakeVcpu implements EngineVcpu {
   readonly gprs = new BigUint64Array(16);
   rip = INITIAL_STATE.rip;
-  rflags = INITIAL_STATE.rflags;
+  rflags: bigint = INITIAL_STATE.rflags;
   readonly mode: { -readonly [K in keyof ProcessorMode]: ProcessorMode[K] } = {
     cpl: 0,
     longMode: true,
@@ -27,6 +27,7 @@ export class FakeVcpu implements EngineVcpu {
   };
   /** Exceptions that were injected, and not yet taken. */
   readonly injected: { vector: number; errorCode?: number | undefined; cr2?: bigint | undefined }[] = [];
+  interruptWindow = false;
   closed = false;
 
   constructor(
@@ -41,6 +42,14 @@ export class FakeVcpu implements EngineVcpu {
     return new Promise((resolve) => {
       signal.addEventListener('abort', () => resolve({ kind: 'interrupted' }), { once: true });
     });
+  }
+
+  get injecting(): boolean {
+    return this.injected.length > 0;
+  }
+
+  get interruptible(): boolean {
+    return !this.injecting && (this.rflags & 0x200n) !== 0n;
   }
 
   inject(vector: number, errorCode?: number, cr2?: bigint): void {

@@ -52,20 +52,25 @@ export class Host {
 
   /** A TD after TDH.MNG.INIT. */
   td(params: TdParamsFields = {}, hkid = 33n): bigint {
+    return this.tdOf(vectorTdParams(params), 6, hkid);
+  }
+
+  /** The same with the bytes of TD_PARAMS. */
+  tdOf(params: Uint8Array, tdcxPages = 6, hkid = 33n): bigint {
     const tdr = this.fresh();
     this.must(TDH.MNG_CREATE, { rcx: tdr, rdx: hkid });
     this.must(TDH.MNG_KEY_CONFIG, { rcx: tdr });
-    for (let i = 0; i < 6; i++) this.must(TDH.MNG_ADDCX, { rcx: this.fresh(), rdx: tdr });
-    this.page(TD_PARAMS).set(vectorTdParams(params));
+    for (let i = 0; i < tdcxPages; i++) this.must(TDH.MNG_ADDCX, { rcx: this.fresh(), rdx: tdr });
+    this.page(TD_PARAMS).set(params);
     this.must(TDH.MNG_INIT, { rcx: tdr, rdx: TD_PARAMS });
     return tdr;
   }
 
   /** A VCPU of `tdr` after TDH.VP.INIT, of version 1 with an x2APIC id. */
-  vcpu(tdr: bigint, initial = 0n, x2apicId?: bigint): bigint {
+  vcpu(tdr: bigint, initial = 0n, x2apicId?: bigint, l2Vms = 0): bigint {
     const tdvpr = this.fresh();
     this.must(TDH.VP_CREATE, { rcx: tdvpr, rdx: tdr });
-    for (let i = 0; i < 5; i++) this.must(TDH.VP_ADDCX, { rcx: this.fresh(), rdx: tdvpr });
+    for (let i = 1; i < 6 + 3 * l2Vms; i++) this.must(TDH.VP_ADDCX, { rcx: this.fresh(), rdx: tdvpr });
     this.must(TDH.VP_INIT, { rcx: tdvpr, rdx: initial, ...(x2apicId !== undefined && { version: 1, r8: x2apicId }) });
     return tdvpr;
   }

@@ -11,6 +11,7 @@ const FIELD = {
   TD_CTLS: 0x1110_0003_0000_0017n,
   VIRT_MAXPA: 0x9110_0000_0000_0018n,
   TOPOLOGY_ENUM_CONFIGURED: 0x9110_0000_0000_0019n,
+  X2APIC_IDS: 0x9c10_0002_0000_0000n,
   NUM_CPUID_VALUES: 0x9110_0001_0000_000en,
 };
 const ALL = (1n << 64n) - 1n;
@@ -43,10 +44,27 @@ describe('TDH.MNG.RD', () => {
     expect(read(FIELD.NUM_CPUID_VALUES).r8).toBe(73n);
   });
 
+  it('reads the x2APIC ids of VCPUs, in their order', () => {
+    const other = new Host();
+    const td = other.td({ maxVcpus: 2 });
+    other.vcpu(td, 0n, 5n);
+    other.vcpu(td, 0n, 7n);
+    const ids = [0n, 1n, 2n].map((i) => other.call(TDH.MNG_RD, { rcx: td, rdx: FIELD.X2APIC_IDS + i }).r8);
+    expect(ids).toEqual([5n, 7n, 0n]);
+  });
+
+  it('shows the VMX capabilities of a TD for debugging', () => {
+    const VIRTUAL_IA32_VMX_MISC = 0x9610_0003_0000_0485n;
+    expect(read(VIRTUAL_IA32_VMX_MISC).rule).toBe('module.metadata.readable');
+    const other = new Host();
+    const td = other.td({ attributes: 1 });
+    expect(other.call(TDH.MNG_RD, { rcx: td, rdx: VIRTUAL_IA32_VMX_MISC }).r8).toBe(0x6004_40e0n);
+  });
+
   it('knows the fields of its module only', () => {
     const old = new Host('1.5.01');
     const td = old.td();
-    for (const rdx of [FIELD.VIRT_MAXPA, FIELD.TOPOLOGY_ENUM_CONFIGURED])
+    for (const rdx of [FIELD.VIRT_MAXPA, FIELD.TOPOLOGY_ENUM_CONFIGURED, FIELD.X2APIC_IDS])
       expect(old.call(TDH.MNG_RD, { rcx: td, rdx })).toMatchObject({ r8: 0n, rule: 'module.metadata.id' });
   });
 
@@ -102,6 +120,7 @@ describe('TDH.VP.WR', () => {
     expect(write(SHARED_EPT_POINTER, 0x5000n, ALL).status).toBe(0n);
     expect(write(SHARED_EPT_POINTER, 33n << 46n, ALL)).toMatchObject({ rule: 'module.metadata.value' });
     expect(write(PEND_NMI, 1n, 0xffn).status).toBe(0n);
+    expect(write(PEND_NMI, 0x101n, ALL)).toMatchObject({ rule: 'module.metadata.value' });
     expect(host.must(TDH.VP_RD, { rcx: tdvpr, rdx: PEND_NMI }).r8).toBe(1n);
     expect(host.must(TDH.VP_RD, { rcx: tdvpr, rdx: SHARED_EPT_POINTER }).r8).toBe(0x5000n);
     expect(write(0x681en, 1n, ALL)).toMatchObject({ rule: 'module.metadata.writable' });

@@ -12,6 +12,7 @@ const TD_CTLS = 0x9110_0003_0000_0017n;
 const NOTIFY_ENABLES = 0x9110_0003_0000_0010n;
 const VCPU_INDEX = 0xa020_0002_0000_0002n;
 const CPUID_USER_VE = 0xa020_0000_0000_0008n;
+const TSC_DEADLINE = 0xa020_0003_0000_0058n;
 const CPUID_CONTROL = 0xa120_0000_0000_0000n;
 
 /** All ids that a walk with `leaf` finds, RDX taking the next one each time. */
@@ -111,6 +112,14 @@ describe('TDG.VM.WR', () => {
       r8: 0n,
     });
   });
+
+  it.each([
+    ['leaf 0, which the TD has', 0x1fen, 'module.vm-wr.writable'],
+    ['leaf 6, which is a #VE', (6n << 9n) | 0x1fen, 'module.metadata.cpuid-readable'],
+    ['a leaf that the module does not know', (0x2n << 9n) | 0x1fen, 'module.vm-wr.field-id'],
+  ])('does not write CPUID values: %s', async (_, code, rule) => {
+    expect((await result({ version: '1.5.05' }, wr(VM_WR, 0x9410_0003_0000_0000n | code, 0n))).rule).toBe(rule);
+  });
 });
 
 describe('TDG.VP.RD and TDG.VP.WR', () => {
@@ -139,6 +148,11 @@ describe('TDG.VP.RD and TDG.VP.WR', () => {
     expect(await result({}, [...steps, rd(VP_RD, CPUID_USER_VE)], 'r8')).toMatchObject({ r8: 2n });
   });
 
+  it('know no deadline at first, and no VM but L1', async () => {
+    expect(await result({}, rd(VP_RD, TSC_DEADLINE), 'r8')).toMatchObject({ r8: NONE });
+    expect(await result({}, rd(VP_RD, TSC_DEADLINE + 1n), 'r8')).toMatchObject({ r8: 0n });
+  });
+
   it.each([
     ['a field that is not for guests', rd(VP_RD, 0x9110_0003_0000_0020n), 'module.metadata.guest-readable'],
     ['a VMCS field', rd(VP_RD, 0x0020_0003_0000_681en), 'module.metadata.guest-readable'],
@@ -146,6 +160,7 @@ describe('TDG.VP.RD and TDG.VP.WR', () => {
     ['another VCPU', tdcall(VP_RD, { rcx: 1n, rdx: VCPU_INDEX }), 'module.vp-rd.rcx'],
     ['a write to what is read-only', wr(VP_WR, VCPU_INDEX, 1n), 'module.metadata.guest-writable'],
     ['a write of reserved bits', wr(VP_WR, CPUID_CONTROL, 4n, 5n), 'module.metadata.value'],
+    ['a value that is larger than its field', wr(VP_WR, CPUID_USER_VE, 0x100n), 'module.metadata.value'],
   ])('refuse %s', async (_, step, rule) => {
     expect((await result({}, step)).rule).toBe(rule);
   });

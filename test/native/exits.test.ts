@@ -35,6 +35,15 @@ describeOnKernel('KVM_RUN of a plain VM (the model executes no guests yet), by e
     expect(await vcpu.run()).toEqual({ reason: 'hlt' });
   });
 
+  it('IRQ_WINDOW_OPEN: only if asked for, and only once the guest takes interrupts', async () => {
+    const spin = [0xeb, 0xfe];
+    const { vcpu } = realMode(system, [0xfa, 0xe6, 0x80, 0xfb, 0x90, ...spin]); // cli; out 0x80; sti; nop; jmp $
+    expect(await vcpu.run({ interruptWindow: true })).toMatchObject({ reason: 'io', port: 0x80 });
+    expect(await vcpu.run({ interruptWindow: true })).toEqual({ reason: 'irq-window-open' });
+    expect(vcpu.getRegs().rflags & 0x200n).toBe(0x200n);
+    await expect(vcpu.run({ signal: AbortSignal.timeout(30) })).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
   it('IO: a read without a reply gives the guest an empty bus', async () => {
     const { vcpu } = realMode(system, [0xba, 0x10, 0, 0xed, 0xef, HLT]);
     await vcpu.run();

@@ -93,4 +93,25 @@ describe('the milestones of a firmware', () => {
     milestones.exit(mapGpa(0xc020_0000n));
     expect(milestones.last?.reached).toMatchObject({ atMs: 0, exits: 1 });
   });
+
+  it('tells each when it is reached, once', () => {
+    const told: string[] = [];
+    milestones = new Milestones(
+      () => now,
+      ({ name, what, reached }) => told.push(`${name}: ${what}, after ${reached.exits} exits`),
+    );
+    for (const exit of [readPort, readPort, mapGpa(0xc000_0000n)]) milestones.exit(exit);
+    expect(told).toEqual([
+      'memory-accepted: The TD HOB and the memory in it are accepted, after 1 exits',
+      'dxe-dispatched: The DXE dispatcher runs drivers, after 3 exits',
+    ]);
+  });
+
+  it('the next one is behind the last, and not the one that many builds leave out', () => {
+    expect(milestones.next?.name).toBe('memory-accepted');
+    milestones.exit(readPort);
+    expect(milestones.next?.name).toBe('pei-done');
+    milestones.exit(mapGpa(0xc000_0000n));
+    expect(milestones.next?.name).toBe('serial-text');
+  });
 });

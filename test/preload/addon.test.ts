@@ -8,11 +8,14 @@ import { type Run, tdxctl } from '../cli/tdxctl.js';
 import { preloadLibrary, root } from './build.js';
 
 const usable = existsSync(preloadLibrary) && nativeStatus().available;
+/** Tests of the contract that meet the addon; what meets the model alone is tested without the preload library. */
+const ON_THE_ADDON = /on the kernel|any argument/;
 const withMock = ['with-mock', '--'];
 
 interface Summary {
   numTotalTests: number;
   numPassedTests: number;
+  numFailedTests: number;
   testResults: { assertionResults: { fullName: string; status: string }[] }[];
 }
 
@@ -55,9 +58,29 @@ describe.skipIf(!usable)('the native backend under tdxctl with-mock', () => {
     expect(mrtd(carried.out)).toEqual(mrtd(direct.out));
   });
 
+  it('runs the bundled images to the same ends, with the same consoles and measurements', () => {
+    const program = join(root, 'test/preload/programs/images.mjs');
+    const run = (command: string, args: string[]): unknown => {
+      const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', timeout: 50_000 });
+      expect(stderr).toBe('');
+      return JSON.parse(stdout);
+    };
+    const direct = run(process.execPath, [program, 'mock']);
+    const tdxctlProgram = join(root, 'bin/tdxctl.js');
+    const carried = run(process.execPath, [tdxctlProgram, ...withMock, process.execPath, program, 'native']);
+    expect(direct).toMatchObject({
+      minimal: { how: 'exit-port', exitCode: 0 },
+      fatal: { how: 'fatal-error' },
+      'triple-fault': { how: 'triple-fault' },
+    });
+    expect(carried).toEqual(direct);
+  });
+
   it('passes the whole contract of the backends, its TDX part too', { timeout: 120_000 }, () => {
     const vitest = join(root, 'node_modules/vitest/vitest.mjs');
-    const command = [process.execPath, vitest, 'run', 'test/contract', '--reporter=json'];
+    // One file at a time: there is one host, and some tests take all of its KeyIDs.
+    const options = ['--reporter=json', '--no-file-parallelism', '-t', ON_THE_ADDON.source];
+    const command = [process.execPath, vitest, 'run', 'test/contract', ...options];
     const { stdout, stderr } = spawnSync(process.execPath, [join(root, 'bin/tdxctl.js'), ...withMock, ...command], {
       cwd: root,
       encoding: 'utf8',
@@ -66,8 +89,9 @@ describe.skipIf(!usable)('the native backend under tdxctl with-mock', () => {
     const summary = JSON.parse(stdout.slice(stdout.indexOf('{'))) as Summary;
     const others = summary.testResults
       .flatMap(({ assertionResults }) => assertionResults)
-      .filter(({ status }) => status !== 'passed');
+      .filter(({ fullName, status }) => ON_THE_ADDON.test(fullName) && status !== 'passed');
     expect(others, stderr).toEqual([]);
-    expect(summary.numPassedTests).toBeGreaterThan(200);
+    expect(summary.numFailedTests).toBe(0);
+    expect(summary.numPassedTests).toBeGreaterThan(150);
   });
 });

@@ -28,6 +28,8 @@ export interface Call {
 export interface Answer {
   result?: number;
   made?: boolean;
+  /** A file of this content is there for the program. */
+  file?: string;
   writes?: { address: bigint; bytes: Buffer }[];
   /** Sent in place of a result. */
   raw?: Buffer;
@@ -52,12 +54,14 @@ const framed = (type: number, ...parts: Buffer[]) => {
   return Buffer.concat([u32(payload.length), payload]);
 };
 
+const nameOf = (kind: 'run' | 'file', id: bigint): string => `${kind}-${id.toString(16).padStart(16, '0')}`;
+
 const RESULT = 129;
-const resultMessage = ({ result = 0, made = false, writes = [] }: Answer): Buffer =>
+const resultMessage = ({ result = 0, made = false, file, writes = [] }: Answer): Buffer =>
   framed(
     RESULT,
     u64(BigInt(result)),
-    u32(made ? 1 : 0),
+    u32((made ? 1 : 0) | (file === undefined ? 0 : 2)),
     u32(writes.length),
     ...writes.flatMap(({ address, bytes }) => [u64(address), u32(bytes.length), bytes]),
   );
@@ -100,7 +104,7 @@ export class FakeModel {
 
   /** The file that mmap() of a vCPU maps. */
   makeRunFile(id: bigint): void {
-    writeFileSync(join(this.folder, `run-${id.toString(16).padStart(16, '0')}`), Buffer.alloc(3 * 4096, 'r'));
+    writeFileSync(join(this.folder, nameOf('run', id)), Buffer.alloc(3 * 4096, 'r'));
   }
 
   #serve(socket: Socket): void {
@@ -176,6 +180,7 @@ export class FakeModel {
     };
     this.calls.push(call);
     const answer = await this.script(call);
+    if (answer.file !== undefined) writeFileSync(join(this.folder, nameOf('file', call.newObject)), answer.file);
     if (answer.hangUp) socket.destroy();
     else socket.write(answer.raw ?? resultMessage(answer));
   }

@@ -38,11 +38,14 @@ async function script(this: FakeModel, call: Call): Promise<Answer> {
       return { made: true };
     case io(0x41):
       return { made: true, writes: [{ address: 8n, bytes: Buffer.from([1]) }] };
+    case io(0xce):
+      return call.argument === 0n ? { file: 'hello' } : {};
     case GET_REGS:
       return { writes: [{ address: call.argument, bytes: Buffer.alloc(144, 0xee) }] };
     case SET_SIGNAL_MASK:
       return {};
     case io(0x80):
+      if (call.argument !== 0n) return { hangUp: true };
       await call.interrupted;
       return { result: -EINTR };
     case io(0xe9):
@@ -74,6 +77,7 @@ const cases = [
   ['copies', 'follows descriptors through dup and friends'],
   ['passed', 'knows a descriptor that came over a socket'],
   ['makes', 'makes descriptors'],
+  ['files', 'opens files that a request made'],
   ['memory', 'writes results, or EFAULT'],
   ['polls', 'polls as files without a poll of their own'],
   ['maps', 'maps the page of a vCPU and passes fallocate on'],
@@ -81,6 +85,7 @@ const cases = [
   ['handlers', 'allows requests in signal handlers'],
   ['threads', 'gives each thread its channel'],
   ['forks', 'survives fork and exec'],
+  ['forking_threads', 'survives threads that fork at once'],
   ['closed_under_us', 'survives a program that closes what it does not know'],
   ['lost', 'turns lost and malformed answers into EIO'],
   ['plain', 'leaves everything else alone'],
@@ -110,10 +115,12 @@ describe.skipIf(compilers === undefined)('without a model that answers', () => {
     expect(status, output).toBe(0);
   });
 
-  it('says so, and gives EIO', async () => {
+  it.each(['nobody', 'n'.repeat(200)])('says so, and gives EIO: %s', async (name) => {
     await start();
-    const { status, output } = await run(program('transport'), ['refused', '5'], `${model.folder}/nobody`, [library()]);
-    expect(output).toMatch(/no model answers at the socket that KVM_TDX_MOCK names, .*\/nobody/);
+    const { status, output } = await run(program('transport'), ['refused', '5'], `${model.folder}/${name}`, [
+      library(),
+    ]);
+    expect(output).toMatch(/no model answers at the socket that KVM_TDX_MOCK names, .*\/n/);
     expect(status, output).toBe(0);
   });
 });

@@ -13,6 +13,8 @@ export interface TestResult {
   /** >= 0 what the system call returns, < 0 -errno. */
   result: number;
   made: boolean;
+  /** A file for the program is in the socket's folder. */
+  file: boolean;
   writes: { address: bigint; bytes: Buffer }[];
 }
 
@@ -133,7 +135,12 @@ export function decodeResult(data: Buffer): TestResult {
     at += 12 + length;
   }
   if (at !== data.length) throw new Error(`RESULT of ${data.length} bytes, expected ${at}`);
-  return { result: Number(data.readBigInt64LE(4)), made: (data.readUInt32LE(12) & 1) === 1, writes };
+  return {
+    result: Number(data.readBigInt64LE(4)),
+    made: (data.readUInt32LE(12) & 1) === 1,
+    file: (data.readUInt32LE(12) & 2) === 2,
+    writes,
+  };
 }
 
 /** A descriptor of the test's: the connection that stands for it. */

@@ -108,6 +108,29 @@ describe("what KVM has of a TD's vCPU all the same", () => {
     expect(await struct(td.vcpu, iowr(0x88, 8), state.kvmMsrs.encode({ nmsrs: 1 }))).toBe(-EFAULT);
   });
 
+  it('MSRs that user space sets as the guest cannot', async () => {
+    const setAndGet = async (index: number, data: bigint): Promise<bigint> => {
+      expect(await struct(td.vcpu, iow(0x89, 8), msrs([index, data]))).toBe(1);
+      const { bytes } = await thread.struct(td.vcpu, iowr(0x88, 8), msrs([index, 0n]));
+      return state.kvmMsrEntry.decode(bytes.subarray(8)).data;
+    };
+    const [MISC_ENABLE, UCODE_REV, PLATFORM_INFO, MC0_STATUS] = [0x1a0, 0x8b, 0xce, 0x401];
+    // Bits 11 and 12, PEBS and BTS, are read-only to the guest.
+    expect(await setAndGet(MISC_ENABLE, 5n)).toBe(5n);
+    expect(await setAndGet(UCODE_REV, 0x1_0000_0000n)).toBe(0x1_0000_0000n);
+    expect(await setAndGet(PLATFORM_INFO, 0n)).toBe(0n);
+    expect(await setAndGet(MC0_STATUS, 1n)).toBe(1n);
+  });
+
+  it('MSRs that only user space has, and that have no bit to set', async () => {
+    const [MCG_CTL, MCG_EXT_CTL, MC0_CTL2] = [0x17b, 0x4d0, 0x280];
+    const all = [MCG_CTL, MCG_EXT_CTL, MC0_CTL2].map((index) => [index, 0n] as [number, bigint]);
+    expect(await struct(td.vcpu, iow(0x89, 8), msrs(...all))).toBe(3);
+    expect(await struct(td.vcpu, iowr(0x88, 8), msrs(...all))).toBe(3);
+    for (const index of [MCG_CTL, MC0_CTL2]) expect(await struct(td.vcpu, iow(0x89, 8), msrs([index, 1n]))).toBe(0);
+    expect(await struct(td.vcpu, iow(0x89, 8), msrs([MCG_EXT_CTL, 2n]))).toBe(0);
+  });
+
   it('machine checks within KVM_X86_GET_MCE_CAP_SUPPORTED', async () => {
     const { writes } = await output(td.kvm, ior(0x9d, 8));
     const supported = writes[0]!.bytes.readBigUInt64LE();
@@ -122,6 +145,25 @@ describe("what KVM has of a TD's vCPU all the same", () => {
       -EINVAL,
       -EINVAL,
     ]);
+  });
+
+  it('machine-check MSRs as KVM_X86_SETUP_MCE allows them', async () => {
+    const [MCG_CAP, MCG_CTL, MCG_EXT_CTL, FEAT_CTL, MC9_CTL, MC10_CTL] = [0x179, 0x17b, 0x4d0, 0x3a, 0x424, 0x428];
+    const read = async (index: number): Promise<bigint | undefined> => {
+      const { result, bytes } = await thread.struct(td.vcpu, iowr(0x88, 8), msrs([index, 0n]));
+      return result === 1 ? state.kvmMsrEntry.decode(bytes.subarray(8)).data : undefined;
+    };
+    // Ten banks, MCG_CTL, recovery by software, and local machine checks, as QEMU asks for.
+    const cap = Buffer.alloc(8);
+    cap.writeBigUInt64LE(0x900_010an);
+    expect(await struct(td.vcpu, iow(0x9c, 8), cap)).toBe(0);
+    expect(await read(MCG_CAP)).toBe(0x900_010an);
+    expect(await read(MCG_CTL)).toBe((1n << 64n) - 1n);
+    expect(await read(MC9_CTL)).toBe((1n << 64n) - 1n);
+    expect(await read(MC10_CTL)).toBe(undefined);
+    // Locked, local machine checks enabled.
+    expect(await read(FEAT_CTL)).toBe(0x10_0001n);
+    expect(await struct(td.vcpu, iow(0x89, 8), msrs([MCG_EXT_CTL, 1n], [MCG_CTL, 0n], [MCG_CTL, 1n]))).toBe(2);
   });
 
   it.each([
@@ -253,7 +295,6 @@ describe('a VM besides', () => {
     ['KVM_SET_NR_MMU_PAGES of 64', io(0x44), 64n, 0],
     ['KVM_SET_NR_MMU_PAGES of 63', io(0x44), 63n, -EINVAL],
     ['KVM_RESET_DIRTY_RINGS', io(0xc7), 0n, -EINVAL],
-    ['KVM_GET_STATS_FD, which the model has not', io(0xce), 0n, -ENOTTY],
   ])('%s', async (_, request, arg, result) => {
     expect((await thread.ioctl(td.vm, request, arg)).result).toBe(result);
   });

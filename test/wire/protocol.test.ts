@@ -81,13 +81,19 @@ describe('a message', () => {
     const write = fc.record({ address: u64, bytes });
     const result = fc.bigInt({ min: -4095n, max: 1n << 31n });
     fc.assert(
-      fc.property(result, fc.boolean(), fc.array(write, { maxLength: 4 }), (value, made, writes) => {
-        const data = Buffer.from(encodeResult({ result: value, made, writes }));
-        expect(data.readUInt32LE(0)).toBe(data.length - 4);
-        const read = decodeResult(data.subarray(4));
-        const same = writes.map(({ address, bytes }) => ({ address, bytes: Buffer.from(bytes) }));
-        expect(read).toEqual({ result: Number(value), made, writes: same });
-      }),
+      fc.property(
+        result,
+        fc.boolean(),
+        fc.boolean(),
+        fc.array(write, { maxLength: 4 }),
+        (value, made, file, writes) => {
+          const data = Buffer.from(encodeResult({ result: value, made, file, writes }));
+          expect(data.readUInt32LE(0)).toBe(data.length - 4);
+          const read = decodeResult(data.subarray(4));
+          const same = writes.map(({ address, bytes }) => ({ address, bytes: Buffer.from(bytes) }));
+          expect(read).toEqual({ result: Number(value), made, file, writes: same });
+        },
+      ),
     );
   });
 });

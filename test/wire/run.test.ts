@@ -4,7 +4,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { MockHost } from '../../src/mock/kernel/host.js';
 import type { VpEnterArgs, VpEnterResult } from '../../src/mock/module/seamcall.js';
 import { loadProfile } from '../../src/mock/profiles.js';
+import { iow } from '../../src/wire/layout/ioctl.js';
 import { kvmRun, type Member, runMembers } from '../../src/wire/layout/run.js';
+import { kvmMsrFilter } from '../../src/wire/layout/state.js';
 import type { Decoded, Fields } from '../../src/wire/layout/struct.js';
 import { kvmEnableCap } from '../../src/wire/layout/vm.js';
 import { WireServer } from '../../src/wire/server.js';
@@ -113,6 +115,21 @@ describe('kvm_run after KVM_RUN of a TD', () => {
     await run();
     expect(page.member(runMembers.io)).toMatchObject({ direction: 0, size: 4, port: 0x50 });
     page.write(4096, Uint8Array.of(1, 2, 3, 4));
+    expect(await run()).toBe(0);
+    expect(page.exitReason).toBe(8);
+  });
+
+  it('comes to no MSR that KVM_X86_SET_MSR_FILTER denies', async () => {
+    const [MISC_ENABLE, POWER_CTL, REFUSED] = [0x1a0n, 0x1fcn, 1n << 63n];
+    const { thread, td, page, run } = await running(function* () {
+      expect((yield vmcall(31, { r12: MISC_ENABLE })).r11).toBe(0x1800n);
+      expect((yield vmcall(32, { r12: MISC_ENABLE, r13: 0x1800n })).r10).toBe(REFUSED);
+      expect((yield vmcall(31, { r12: POWER_CTL })).r10).toBe(REFUSED);
+    });
+    const bitmap = { address: 0x6000_0000n, bytes: Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0) };
+    const readable = { flags: 1, nmsrs: 1, base: Number(MISC_ENABLE), bitmap: bitmap.address };
+    const filter = kvmMsrFilter.encode({ flags: 1, ranges: [readable] });
+    expect((await thread.struct(td.vm, iow(0xc6, kvmMsrFilter), filter, [bitmap])).result).toBe(0);
     expect(await run()).toBe(0);
     expect(page.exitReason).toBe(8);
   });

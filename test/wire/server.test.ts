@@ -6,10 +6,10 @@ import { MockHost } from '../../src/mock/kernel/host.js';
 import { loadProfile } from '../../src/mock/profiles.js';
 import { WireServer } from '../../src/wire/server.js';
 import { addPages as addSeamPages, buildTd as buildSeamTd, TD_GPA } from '../kernel/launch.js';
-import { ARGUMENT, TestSocket, TestThread } from './client.js';
-import { addPages, buildTd, mappedPages, REQUEST, tdx } from './td.js';
+import { ARGUMENT, type Descriptor, TestSocket, TestThread } from './client.js';
+import { addPages, buildTd, initVmBytes, mappedPages, REQUEST, tdx } from './td.js';
 
-const [EIO, EBADF, EFAULT, EINTR, ENOTTY, EINVAL] = [5, 9, 14, 4, 25, 22];
+const [EIO, EBADF, EFAULT, EINTR, ENOTTY, EINVAL, ENOSPC] = [5, 9, 14, 4, 25, 22, 28];
 
 let server: WireServer | undefined;
 const reports: Error[] = [];
@@ -90,6 +90,25 @@ describe('descriptors', () => {
     expect(host.stats().vms).toBe(1);
     td.memfd.close();
     await until(() => host.stats().vms === 0);
+    thread.end();
+  });
+
+  it('that are closed are gone for the very next request: a KeyID that was the last can be had again', async () => {
+    const thread = await TestThread.start((await start()).path);
+    const kvm = await thread.open();
+    const vms: Descriptor[] = [];
+    const initVm = async (): Promise<number> => {
+      vms.push((await thread.make(kvm, REQUEST.CREATE_VM, 5n)) as Descriptor);
+      return (await tdx(thread, vms.at(-1)!, 'INIT_VM', initVmBytes())).result;
+    };
+    let result = 0;
+    while (result === 0 && vms.length < 1000) result = await initVm();
+    expect(result).toBe(-ENOSPC);
+    const waiting = vms.pop()!;
+    vms.pop()!.close();
+    // In the same turn, so the server finds both at once.
+    expect(await tdx(thread, waiting, 'INIT_VM', initVmBytes())).toMatchObject({ result: 0 });
+    for (const descriptor of [kvm, waiting, ...vms]) descriptor.close();
     thread.end();
   });
 

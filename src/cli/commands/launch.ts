@@ -2,11 +2,13 @@ import { dirname, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { TdImage } from '../../image/index.js';
 import type { KvmSystem } from '../../kvm/index.js';
-import type { LaunchStep, TdRunOptions, TraceFormat, TrustDomain } from '../../launch/index.js';
+import type { LaunchStep, Milestones, RunEvent, TdRunOptions, TraceFormat, TrustDomain } from '../../launch/index.js';
+import type { GuestTrace } from '../../mock/index.js';
 import type { Finding, TdConfig } from '../../td/index.js';
-import { CliError, EXIT, showError } from '../errors.js';
+import { CliError, EXIT, showError, usageError } from '../errors.js';
 import { readUserJson } from '../files.js';
 import { printFindings } from '../findings.js';
+import { firmwareJson, firmwareSummary, printFirmware, watchFirmware } from '../firmware.js';
 import { loadUserImage } from '../image.js';
 import type { Bind } from '../main.js';
 import { type CommonOptions, openSystem, withCommonOptions } from '../options.js';
@@ -23,6 +25,7 @@ import {
 } from '../run-td.js';
 import { askedSystem, printSystem } from '../system.js';
 import { openTrace, type TraceFile } from '../trace-file.js';
+import { openTyped, type Typed } from '../typed.js';
 
 interface LaunchCommandOptions extends CommonOptions {
   image?: string;
@@ -30,6 +33,7 @@ interface LaunchCommandOptions extends CommonOptions {
   engine: 'auto' | 'kvm' | 'interpreter';
   platform: 'auto' | 'q35' | 'none';
   timeout?: string;
+  interactive?: boolean;
   trace?: string;
   traceFormat: TraceFormat;
 }
@@ -43,6 +47,10 @@ export const launchCommand = (bind: Bind): Command =>
     .argument('[config]', 'the configuration, a JSON file; - for standard input; left out: the defaults')
     .option('--image <file>', "TDVF firmware or a page list; takes the place of the configuration's image")
     .option('--no-run', 'build it only')
+    .option(
+      '--interactive',
+      'standard input is what the guest reads from its console; on a terminal, Ctrl-] ends the run',
+    )
     .option('--timeout <seconds>', 'end the run after this time')
     .option('--trace <file>', 'write every exit, and on the model every TDCALL, #VE and SEAMCALL; - is standard error')
     .addOption(
@@ -66,6 +74,7 @@ export const launchCommand = (bind: Bind): Command =>
 Examples:
   $ tdxctl launch                                       the bundled minimal TD
   $ tdxctl launch td.json --image /usr/share/ovmf/OVMF.fd --timeout 60
+  $ tdxctl launch td.json --image shell.fd --interactive
   $ tdxctl launch --trace trace.txt                     what the guest asked, and what it was told
   $ tdxctl launch --no-run --backend mock --json | jq -r .mrtd
 
@@ -75,6 +84,11 @@ Exit code 1: it ended otherwise, or printed another MRTD, or the configuration, 
     .action(bind(launch));
 
 async function launch(output: Output, path: string | undefined, options: LaunchCommandOptions): Promise<number> {
+  if (options.interactive && path === '-') {
+    throw usageError(
+      '--interactive and the configuration - both want standard input: give the configuration as a file',
+    );
+  }
   // TrustDomain.create checks the form too, and reports it together with everything else.
   const config = (path === undefined ? {} : readUserJson(path, 'configuration')) as TdConfig;
   const timeout = timeoutMs(options.timeout);
@@ -83,13 +97,17 @@ async function launch(output: Output, path: string | undefined, options: LaunchC
   const trace = options.trace === undefined ? undefined : await openTrace(output, options.trace, options.traceFormat);
   const interrupt = new AbortController();
   const onInterrupt = () => interrupt.abort(new CliError('interrupted', EXIT.no));
+  const typed = options.interactive ? openTyped(process.stdin, onInterrupt) : undefined;
   process.once('SIGINT', onInterrupt);
   try {
     const { signal } = interrupt;
     const devices =
       options.platform === 'q35' || (options.platform === 'auto' && imageFile !== undefined && image.kind === 'tdvf');
-    return await launchImage(output, config, image, { options, timeout, trace, signal, devices });
+    const { isUefiFirmware } = await import('../../launch/platform/index.js');
+    const firmware = devices && isUefiFirmware(image);
+    return await launchImage(output, config, image, { options, timeout, trace, signal, devices, firmware, typed });
   } finally {
+    typed?.close();
     process.off('SIGINT', onInterrupt);
     trace?.close();
   }
@@ -100,15 +118,25 @@ interface Launch {
   timeout: number | undefined;
   trace: TraceFile | undefined;
   signal: AbortSignal;
+  /** What the guest's console receives. */
+  typed: Typed | undefined;
   /** Whether the guest gets the devices of a q35 machine. */
   devices: boolean;
+  /** Whether it is firmware, whose milestones are followed. */
+  firmware: boolean;
 }
 
 async function launchImage(output: Output, config: TdConfig, image: TdImage, how: Launch): Promise<number> {
-  const { options, trace, signal } = how;
+  const { options, trace, signal, firmware } = how;
+  const watch: Watch = {};
+  const onGuest = (event: GuestTrace): void => {
+    trace?.onGuest(event);
+    watch.milestones?.guest(event);
+  };
   using system = await openSystem(options, {
     engine: options.engine,
-    ...(trace && { onSeamcall: trace.onSeamcall, onGuest: trace.onGuest }),
+    ...(trace && { onSeamcall: trace.onSeamcall }),
+    ...((trace || firmware) && { onGuest }),
   });
   const asked = await askedSystem(system);
   if (!options.json) printSystem(output, system);
@@ -123,7 +151,7 @@ async function launchImage(output: Output, config: TdConfig, image: TdImage, how
     using td = await TrustDomain.create(system, config, { image, onStep, signal });
     if (!options.json) printTd(output, td);
     const built = { ...asked, ...answer(td), image: { name: image.name, kind: image.kind }, steps: steps.map(rounded) };
-    if (options.run) return await run(output, system, td, how, built);
+    if (options.run) return await run(output, system, td, how, built, watch);
     if (options.json) output.json({ ...built, state: td.state });
     return EXIT.done;
   } catch (error) {
@@ -141,30 +169,47 @@ async function launchImage(output: Output, config: TdConfig, image: TdImage, how
   }
 }
 
+/** Filled when the TD runs: what hears of its guest is needed before. */
+interface Watch {
+  milestones?: Milestones;
+}
+
 /** Runs the TD and tells of it. @param built what `--json` says of its launch. */
 async function run(
   output: Output,
   system: KvmSystem,
   td: TrustDomain,
-  { options, timeout, trace, signal, devices }: Launch,
+  { options, timeout, trace, signal, devices, firmware, typed }: Launch,
   built: Record<string, unknown>,
+  watch: Watch,
 ): Promise<number> {
   const engine = await shownEngine(system);
+  const platform = devices && { devices: await q35(td, output.aside) };
+  const milestones = firmware ? await watchFirmware(options.json ? undefined : output) : undefined;
+  if (milestones) watch.milestones = milestones;
+  const onEvent = (event: RunEvent): void => {
+    trace?.onEvent(event);
+    milestones?.exit(event.exit);
+  };
+  const onText = milestones && ((text: string) => milestones.text(text));
   const runOptions: TdRunOptions = {
     signal,
     ...(timeout !== undefined && { timeout }),
-    ...(trace && { onEvent: trace.onEvent }),
-    ...(devices && { devices: await q35(td, output.aside) }),
+    ...(typed && { input: typed.stream }),
+    ...((trace || milestones) && { onEvent }),
+    ...platform,
   };
   if (options.json) {
-    const { outcome, text } = await runQuietly(td, runOptions);
-    output.json({ ...built, state: td.state, run: outcomeJson(outcome, text, engine) });
+    const { outcome, text } = await runQuietly(td, runOptions, onText);
+    const more = milestones && { firmware: firmwareJson(await firmwareSummary(milestones, outcome)) };
+    output.json({ ...built, state: td.state, run: { ...outcomeJson(outcome, text, engine), ...more } });
     return wentWell(outcome) ? EXIT.done : EXIT.no;
   }
   if (engine) output.note(`engine ${engine.name}: ${engine.description}`);
   output.line();
-  const outcome = await runOnTerminal(output, td, runOptions);
+  const outcome = await runOnTerminal(output, td, runOptions, onText);
   printOutcome(output, outcome, td);
+  if (milestones) printFirmware(output, await firmwareSummary(milestones, outcome));
   return wentWell(outcome) ? EXIT.done : EXIT.no;
 }
 

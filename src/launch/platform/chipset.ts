@@ -8,7 +8,7 @@ const ICH9_LPC = 0x2918;
 // Subsystem of all devices that QEMU makes up: by it firmware sees that it runs on a virtual machine.
 const [RED_HAT, QEMU] = [0x1af4, 0x1100];
 
-export const HOST_BRIDGE = bdf(0, 0, 0);
+const HOST_BRIDGE = bdf(0, 0, 0);
 export const LPC = bdf(0, 31, 0);
 
 const PCIEXBAR = 0x60;

@@ -1,4 +1,5 @@
 export type { PlatformMmio, PlatformPorts } from './device.js';
+export { explainFirmwareStop, type FirmwareStop, isUefiFirmware } from './firmware-stop.js';
 export {
   type Milestone,
   type MilestoneName,

@@ -11,9 +11,9 @@ export type MilestoneName =
   | 'boot-manager';
 
 /** In their order. RTMRs are left alone by builds without measured boot: later ones may be reached without. */
-const MILESTONES: readonly { name: MilestoneName; what: string }[] = [
+const MILESTONES: readonly { name: MilestoneName; what: string; optional?: true }[] = [
   { name: 'memory-accepted', what: 'The TD HOB and the memory in it are accepted' },
-  { name: 'rtmr-extended', what: 'A measurement is in an RTMR' },
+  { name: 'rtmr-extended', what: 'A measurement is in an RTMR', optional: true },
   { name: 'pei-done', what: 'PEI is done, the DXE core runs' },
   { name: 'dxe-dispatched', what: 'The DXE dispatcher runs drivers' },
   { name: 'serial-text', what: 'There is text on the serial console' },
@@ -42,6 +42,8 @@ export interface TracedTdcall {
   leaf: number;
   before: BigUint64Array;
   after?: BigUint64Array;
+  /** The rulebook entry that refused it. */
+  rule?: string;
 }
 
 export interface RtmrExtend {
@@ -52,6 +54,7 @@ export interface RtmrExtend {
 
 const [RAX, RCX, RDX] = [0, 1, 2];
 const [VP_VMCALL, MR_RTMR_EXTEND, MEM_PAGE_ACCEPT] = [0, 2, 6];
+const VMCALL_MASK = 'module.vmcall.mask';
 const KVM_HC_MAP_GPA_RANGE = 12n;
 /** PCI devices and ECAM of a q35 machine; PEI reaches configuration space by ports, DXE by ECAM (DxePciLibI440FxQ35). */
 const PCI_HOLE = { first: 0xb000_0000n, last: 0xfebf_ffffn };
@@ -62,6 +65,9 @@ const TEXT_KEPT = 256;
 /** Sees a run from its start: give it traced TDCALLs where there are some, exits, and the console. */
 export class Milestones {
   readonly rtmrExtends: RtmrExtend[] = [];
+  /** Registers (RCX) of the first TDG.VP.VMCALL that the module refused for them. */
+  refusedMask: bigint | undefined;
+  readonly #onReached: ((milestone: Milestone & { reached: MilestoneReached }) => void) | undefined;
   readonly #reached = new Map<MilestoneName, MilestoneReached>();
   readonly #clock: () => number;
   readonly #start: number;
@@ -70,9 +76,13 @@ export class Milestones {
   #accepted = 0n;
   #text = '';
 
-  /** @param clock milliseconds that only grow */
-  constructor(clock: () => number = () => performance.now()) {
+  /** @param clock milliseconds that only grow. @param onReached hears of each when it is reached */
+  constructor(
+    clock: () => number = () => performance.now(),
+    onReached?: (milestone: Milestone & { reached: MilestoneReached }) => void,
+  ) {
     this.#clock = clock;
+    this.#onReached = onReached;
     this.#start = clock();
   }
 
@@ -89,11 +99,19 @@ export class Milestones {
     return this.list.findLast(({ reached }) => reached);
   }
 
+  /** The first one behind {@link last} that every firmware reaches; undefined where that is the end. */
+  get next(): Milestone | undefined {
+    const { list } = this;
+    const lastAt = list.findLastIndex(({ reached }) => reached);
+    return list.find((_, i) => i > lastAt && !MILESTONES[i]!.optional);
+  }
+
   /** Events of the model's trace; other kinds than TDCALLs are of no interest. */
   guest(event: { kind: string } | TracedTdcall): void {
     if (!isTdcall(event)) return;
     this.#tdcalls++;
-    const { leaf, before, after } = event;
+    const { leaf, before, after, rule } = event;
+    if (rule === VMCALL_MASK) this.refusedMask ??= before[RCX]!;
     const done = after?.[RAX] === 0n;
     if (leaf === MEM_PAGE_ACCEPT && done) this.#accepted += 4096n << (9n * (before[RCX]! & 7n));
     if (leaf === MR_RTMR_EXTEND && done) {
@@ -133,7 +151,9 @@ export class Milestones {
   #reach(name: MilestoneName, by: string): void {
     if (this.#reached.has(name)) return;
     const atMs = this.#clock() - this.#start;
-    this.#reached.set(name, { atMs, exits: this.#exits, tdcalls: this.#tdcalls, by });
+    const reached = { atMs, exits: this.#exits, tdcalls: this.#tdcalls, by };
+    this.#reached.set(name, reached);
+    this.#onReached?.({ name, what: MILESTONES.find((milestone) => milestone.name === name)!.what, reached });
   }
 }
 

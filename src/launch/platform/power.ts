@@ -17,7 +17,7 @@ const PM_TIMER_HZ = 3_579_545;
 const PM_TIMER_MASK = 0xff_ffff;
 
 /** Ticks of the power management timer, 24 bits. @param nowMs milliseconds that only grow. */
-export const pmTimer = (nowMs: number): number => Math.floor((nowMs * PM_TIMER_HZ) / 1000) & PM_TIMER_MASK;
+const pmTimer = (nowMs: number): number => Math.floor((nowMs * PM_TIMER_HZ) / 1000) & PM_TIMER_MASK;
 
 export interface PmOptions {
   pmBase(): number | undefined;

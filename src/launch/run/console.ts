@@ -73,6 +73,11 @@ export class Console {
     return new Promise((resolve) => this.#onRoom.push(resolve));
   }
 
+  /** Lets those go on who wait for room, if there is some: a reader that lets go of the stream tells nobody. */
+  resume(): void {
+    if (!this.full) this.#releaseWaiters();
+  }
+
   /** No more will be written; the stream ends when it is read. */
   end(): void {
     if (this.#state === 'open') this.#state = 'ended';

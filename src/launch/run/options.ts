@@ -1,3 +1,4 @@
+import { ReadableStream } from 'node:stream/web';
 import { integer, record, typeError } from '../../kvm/check.js';
 import type { ExitReply, VcpuExit } from '../../kvm/index.js';
 import { checkDevices, type Devices, type StopRun } from './devices.js';
@@ -26,6 +27,12 @@ export interface TdRunOptions {
   timeout?: number;
   /** First port of the 16550 whose output is the console; default 0x3f8. false: none. */
   consolePort?: number | false;
+  /**
+   * What the guest reads from the console, which has to poll it: the 16550 raises no interrupts. It is read as the guest takes
+   * it, and left to its owner when the run ends; what it fails with ends the run and rejects its promise. With it, console bytes
+   * cross one by one.
+   */
+  input?: ReadableStream<Uint8Array>;
   /** A byte written here ends the run and is its exit code; default 0xf4. false: none. */
   exitPort?: number | false;
   /** Devices, in place of the default ones where they have the same ports. Everything else is an empty bus. */
@@ -56,7 +63,7 @@ const LAST_UART_PORT = 0xfff8;
 /** @throws TypeError or RangeError that names the option */
 export function checkRunOptions(options: unknown): CheckedRunOptions {
   const given = record('options', options) as TdRunOptions;
-  const { signal, timeout, consolePort = 0x3f8, exitPort = 0xf4, devices = {} } = given;
+  const { signal, timeout, consolePort = 0x3f8, exitPort = 0xf4, devices = {}, input } = given;
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw typeError('options.signal', 'an AbortSignal', signal);
   if (timeout !== undefined && integer('options.timeout', timeout, LONGEST_MS) === 0) {
@@ -64,9 +71,22 @@ export function checkRunOptions(options: unknown): CheckedRunOptions {
   }
   if (consolePort !== false) integer('options.consolePort', consolePort, LAST_UART_PORT);
   if (exitPort !== false) integer('options.exitPort', exitPort, 0xffff);
+  if (input !== undefined) checkInput(input, consolePort);
   for (const name of ['onExit', 'onEvent', 'quote', 'notify'] as const) {
     const value: unknown = given[name];
     if (value !== undefined && typeof value !== 'function') throw typeError(`options.${name}`, 'a function', value);
   }
   return { ...given, consolePort, exitPort, devices: checkDevices(devices) };
+}
+
+function checkInput(input: unknown, consolePort: number | false): void {
+  if (!(input instanceof ReadableStream)) {
+    throw typeError(
+      'options.input',
+      'a ReadableStream of bytes (Readable.toWeb() makes one of a stream of Node)',
+      input,
+    );
+  }
+  if (input.locked) throw new TypeError('options.input has a reader already: release it before the run');
+  if (consolePort === false) throw new TypeError('options.input needs a console, and options.consolePort is false');
 }

@@ -6,7 +6,7 @@ import { VMCALL_STATUS } from './td-vmcall.js';
 /**
  * Makes a quote.
  * @param report what the guest put into the buffer: a TDREPORT (1024 bytes) from Linux, a message to a quoting service from others
- * @param signal aborted when the run has ended and the answer is no longer wanted
+ * @param context `signal` is aborted when the run has ended and the answer is no longer wanted
  */
 export type QuoteHandler = (report: Uint8Array, context: { signal: AbortSignal }) => Uint8Array | Promise<Uint8Array>;
 
@@ -15,8 +15,12 @@ const HEADER_BYTES = 24;
 const VERSION = 1n;
 const AT = { version: 0, status: 8, inLength: 16, outLength: 20 } as const;
 
+/** What a guest may ask of its host, as in QEMU: a larger buffer is refused, a request above these has to come again. */
+const MOST_BYTES = 128n << 10n;
+const MOST_REQUESTS = 16;
+
 /** `status` of the header. */
-export const QUOTE_STATUS = {
+const QUOTE_STATUS = {
   SUCCESS: 0n,
   IN_FLIGHT: 0xffff_ffff_ffff_ffffn,
   ERROR: 0x8000_0000_0000_0000n,
@@ -28,6 +32,7 @@ export class QuoteService {
   readonly #memory: TdMemory;
   readonly #handler: QuoteHandler;
   readonly #ended = new AbortController();
+  #underWay = 0;
 
   constructor(memory: TdMemory, handler: QuoteHandler) {
     this.#memory = memory;
@@ -43,13 +48,14 @@ export class QuoteService {
     const page = BigInt(PAGE_SIZE);
     if (gpa % page !== 0n || size % page !== 0n) return VMCALL_STATUS.ALIGN_ERROR;
     const room = Number(size) - HEADER_BYTES;
-    const header = room > 0 ? this.#memory.readShared(gpa, HEADER_BYTES) : undefined;
+    const header = room > 0 && size <= MOST_BYTES ? this.#memory.readShared(gpa, HEADER_BYTES) : undefined;
     if (!header) return VMCALL_STATUS.INVALID_OPERAND;
     const view = new DataView(header.buffer, header.byteOffset, HEADER_BYTES);
     const length = view.getUint32(AT.inLength, true);
     const clean = view.getBigUint64(AT.status, true) === 0n && view.getUint32(AT.outLength, true) === 0;
     if (view.getBigUint64(AT.version, true) !== VERSION || !clean || length > room)
       return VMCALL_STATUS.INVALID_OPERAND;
+    if (this.#underWay >= MOST_REQUESTS) return VMCALL_STATUS.RETRY;
     const report = this.#memory.readShared(gpa + BigInt(HEADER_BYTES), length);
     if (!report || !this.#setStatus(gpa, QUOTE_STATUS.IN_FLIGHT)) return VMCALL_STATUS.INVALID_OPERAND;
     void this.#make(gpa, report, room);
@@ -63,11 +69,14 @@ export class QuoteService {
 
   async #make(gpa: bigint, report: Uint8Array, room: number): Promise<void> {
     let quote: Uint8Array | undefined;
+    this.#underWay++;
     try {
       const made = await this.#handler(report, { signal: this.#ended.signal });
       if (made instanceof Uint8Array && made.length <= room) quote = made;
     } catch {
       // The guest is told: its request failed.
+    } finally {
+      this.#underWay--;
     }
     if (this.#ended.signal.aborted) return;
     if (quote) {

@@ -7,6 +7,7 @@ import { deviceAt, type PortDevice } from './devices.js';
 import { aborted, closed, halted, summary, timedOut, type VcpuHistory } from './ends.js';
 import { exitPort } from './exit-port.js';
 import { type ExplainContext, runFailed } from './explain.js';
+import { feed } from './input.js';
 import { MrtdLine } from './mrtd-line.js';
 import { type CheckedRunOptions, checkRunOptions, type TdRunOptions } from './options.js';
 import type { End, TdOutcome } from './outcome.js';
@@ -38,6 +39,8 @@ interface VcpuState extends VcpuHistory {
   vcpu: KvmVcpu;
   interrupt: AbortController;
   halted: boolean;
+  /** Of a vCPU that waits between two exits: the run has ended. */
+  release?: () => void;
 }
 
 /**
@@ -66,8 +69,6 @@ class Run {
   readonly #states: VcpuState[];
   readonly #began = performance.now();
   readonly #gathers: boolean;
-  readonly #hasEnded: Promise<void>;
-  #announceEnd!: () => void;
   #end: End | undefined;
   #failure: { error: unknown } | undefined;
 
@@ -85,6 +86,7 @@ class Run {
       target.vcpus.length === 1 &&
       !options.onExit &&
       !options.onEvent &&
+      !options.input &&
       this.#uart !== undefined &&
       this.#ownsUart(this.#uart);
     this.#handlers = {
@@ -99,9 +101,6 @@ class Run {
       last: undefined,
       halted: false,
     }));
-    this.#hasEnded = new Promise((resolve) => {
-      this.#announceEnd = resolve;
-    });
   }
 
   async finish(): Promise<TdOutcome> {
@@ -115,9 +114,16 @@ class Run {
     const timer = timeout === undefined ? undefined : setTimeout(() => this.#stop(this.#timedOut(timeout)), timeout);
     // It also keeps the process alive while a guest of the model waits for nothing.
     const drainer = setInterval(() => this.#drainAll(), DRAIN_MS);
+    let announceEnd = (): void => {};
+    const ended = new Promise<void>((resolve) => {
+      announceEnd = resolve;
+    });
+    const fed = this.#feed(ended);
     try {
       await Promise.all(this.#states.map((state) => this.#runVcpu(state)));
     } finally {
+      announceEnd();
+      await fed;
       clearTimeout(timer);
       clearInterval(drainer);
       signal?.removeEventListener('abort', onAbort);
@@ -127,6 +133,18 @@ class Run {
     }
     if (this.#failure) throw this.#failure.error;
     return this.#outcome();
+  }
+
+  /** Never rejects. */
+  async #feed(ended: Promise<void>): Promise<void> {
+    const { input } = this.#options;
+    if (!input || !this.#uart) return;
+    try {
+      await feed(input, this.#uart, ended);
+    } catch (error) {
+      this.#failure ??= { error };
+      this.#stop({ how: 'stopped', message: 'The input failed' });
+    }
   }
 
   /** Runs one vCPU until the run ends, or until it has halted for good. Never rejects. */
@@ -156,7 +174,7 @@ class Run {
       if (this.#end) return this.#lastWords(exit);
       let decided = onExit?.(exit, vcpu.id);
       // A hook that never settles holds up nobody.
-      if (decided instanceof Promise) decided = await Promise.race([decided, this.#hasEnded]);
+      if (decided instanceof Promise) decided = await this.#untilEnd(state, decided);
       if (this.#end) return;
       const answer = decided ?? this.#answer(exit, state);
       const event = { kind: 'kvm-exit', atMs: now - this.#began, vcpu: vcpu.id, exit } as const;
@@ -170,11 +188,24 @@ class Run {
         if (state.halted || this.#end) return;
         reply = {};
       }
-      if (this.#console.full) await Promise.race([this.#console.room(), this.#hasEnded]);
+      if (this.#console.full) await this.#untilEnd(state, this.#console.room());
       if (performance.now() - turned > TURN_MS) {
         await new Promise<void>((resolve) => setImmediate(resolve));
         turned = performance.now();
       }
+    }
+  }
+
+  /** As `promise` settles; undefined if the run ends first. Promise.race() would leave something behind with each exit. */
+  async #untilEnd<T>(state: VcpuState, promise: Promise<T>): Promise<T | undefined> {
+    try {
+      return await new Promise<T | undefined>((resolve, reject) => {
+        promise.then(resolve, reject);
+        state.release = () => resolve(undefined);
+        if (this.#end) state.release();
+      });
+    } finally {
+      delete state.release;
     }
   }
 
@@ -215,8 +246,10 @@ class Run {
   #stop(end: End): void {
     if (this.#end) return;
     this.#end = end;
-    for (const { interrupt } of this.#states) interrupt.abort();
-    this.#announceEnd();
+    for (const { interrupt, release } of this.#states) {
+      interrupt.abort();
+      release?.();
+    }
   }
 
   #timedOut(timeout: number): End {
@@ -248,6 +281,7 @@ class Run {
 
   #drainAll(): void {
     if (this.#console.full) return;
+    this.#console.resume();
     for (const state of this.#states) this.#drain(state);
   }
 

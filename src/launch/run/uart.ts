@@ -19,12 +19,15 @@ const SENT = 0x60;
 const PEER_READY = 0xb0;
 const FIFO_BYTES = 16;
 
-/** What a serial port sends. */
+/** A serial port: what it sends goes to a function, what it receives waits until the guest reads it. */
 export class Uart implements PortDevice {
   readonly first: number;
   readonly last: number;
   readonly #send: (bytes: Uint8Array) => void;
+  /** What was sent in loopback. */
   readonly #received: number[] = [];
+  #input: Uint8Array = new Uint8Array(0);
+  #onTaken: (() => void) | undefined;
   /** Registers that keep what was written. */
   readonly #kept = new Uint8Array(REGISTERS);
   readonly #divisor = new Uint8Array(2);
@@ -37,9 +40,21 @@ export class Uart implements PortDevice {
     this.#divisor[0] = 1;
   }
 
-  /** Whether a byte written to the data port is a byte sent, and LSR a constant. */
+  /** Whether a byte written to the data port is a byte sent, and LSR a constant where nothing is received. */
   get plain(): boolean {
     return !this.#latched && !this.#loops && this.#received.length === 0;
+  }
+
+  /**
+   * Bytes from outside. No more than the guest takes are in the port, so that none is lost; resolves when it has the last of
+   * them. Not again before that.
+   */
+  receive(bytes: Uint8Array): Promise<void> {
+    if (bytes.length === 0) return Promise.resolve();
+    this.#input = bytes;
+    return new Promise((resolve) => {
+      this.#onTaken = resolve;
+    });
   }
 
   get dataPort(): number {
@@ -82,13 +97,13 @@ export class Uart implements PortDevice {
   #readRegister(offset: number): number {
     switch (offset) {
       case DATA:
-        return this.#latched ? this.#divisor[0]! : (this.#received.shift() ?? 0);
+        return this.#latched ? this.#divisor[0]! : (this.#received.shift() ?? this.#take());
       case INTERRUPT_ENABLE:
         return this.#latched ? this.#divisor[1]! : this.#kept[INTERRUPT_ENABLE]!;
       case INTERRUPT_ID:
         return NO_INTERRUPT | (this.#fifo ? FIFOS_ENABLED : 0);
       case LINE_STATUS:
-        return SENT | (this.#received.length > 0 ? DATA_READY : 0);
+        return SENT | (this.#received.length > 0 || this.#hasInput ? DATA_READY : 0);
       case MODEM_STATUS:
         return this.#loops ? loopedModemStatus(this.#kept[MODEM_CONTROL]!) : PEER_READY;
       case LINE_CONTROL:
@@ -98,6 +113,19 @@ export class Uart implements PortDevice {
       default:
         return 0xff;
     }
+  }
+
+  /** In loopback the line is cut off. */
+  get #hasInput(): boolean {
+    return !this.#loops && this.#input.length > 0;
+  }
+
+  #take(): number {
+    if (!this.#hasInput) return 0;
+    const byte = this.#input[0]!;
+    this.#input = this.#input.subarray(1);
+    if (this.#input.length === 0) this.#onTaken?.();
+    return byte;
   }
 
   #writeRegister(offset: number, value: number): void {

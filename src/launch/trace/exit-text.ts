@@ -17,7 +17,7 @@ export const hex = (value: bigint | number): string => `0x${value.toString(16)}`
 const SHOWN_BYTES = 16;
 
 /** At most 16 bytes, lowest address first. */
-export function bytesText(bytes: Uint8Array): string {
+function bytesText(bytes: Uint8Array): string {
   const shown = Buffer.from(bytes.subarray(0, SHOWN_BYTES)).toString('hex');
   return bytes.length > SHOWN_BYTES ? `${shown}... (${bytes.length} bytes)` : shown;
 }
@@ -93,6 +93,8 @@ export function exitText(exit: VcpuExit): ExitText {
       return { name: 'KVM_EXIT_HLT', facts: {} };
     case 'shutdown':
       return { name: 'KVM_EXIT_SHUTDOWN', facts: {} };
+    case 'irq-window-open':
+      return { name: 'KVM_EXIT_IRQ_WINDOW_OPEN', facts: {} };
     case 'intr':
       return { name: 'KVM_EXIT_INTR', facts: {} };
   }

@@ -70,8 +70,12 @@ export function recordOfGuest(trace: GuestTrace, atMs: number): TraceRecord {
     if (exitReason !== undefined) facts['reason'] = exitReasonText(exitReason);
     return { ...record, name: vectorText(vector), facts, ...(rule !== undefined && { rule }) };
   }
+  if (trace.kind === 'interrupt') return { ...record, name: interruptText(trace.vector), facts: {} };
   return { ...record, ...tdcall(trace) };
 }
+
+const NMI = 2;
+const interruptText = (vector: number): string => (vector === NMI ? 'NMI' : `interrupt ${vector}`);
 
 type Tdcall = Extract<GuestTrace, { kind: 'tdcall' }>;
 

@@ -1,7 +1,7 @@
 import type { KvmSystem } from '../../kvm/system.js';
 import type { GuestEngine } from './engine.js';
 
-/** `auto`: kvm where this host can, else the interpreter. */
+/** `auto`: kvm where this host can and its guests see exactly what the model shows them, else the interpreter. */
 export type EngineKind = 'auto' | 'kvm' | 'interpreter';
 
 export interface EngineChoice {
@@ -38,7 +38,7 @@ export async function chooseEngine({ wanted, plainKvm }: EngineChoice): Promise<
   try {
     if (plainKvm !== undefined) {
       const { kvmEngine } = await import('./kvm/engine.js');
-      const engine = await kvmEngine(plainKvm);
+      const engine = await kvmEngine(plainKvm, { exactCpuid: wanted === 'auto' });
       return because(engine, wanted === 'kvm' ? 'as wanted' : 'this host’s KVM can run plain VMs');
     }
   } catch (error) {

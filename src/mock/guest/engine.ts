@@ -47,6 +47,8 @@ export type GuestEvent =
       delivering?: { vector: number; errorCode?: number };
     }
   | { kind: 'triple-fault' }
+  /** `interruptWindow` is set, and an external interrupt can be delivered now. */
+  | { kind: 'interrupt-window' }
   /** The signal of run() was aborted. */
   | { kind: 'interrupted' }
   /** The engine cannot go on. `bytes` are those at RIP, `why` says what it lacks, with the disassembly. */
@@ -72,6 +74,8 @@ export interface GuestSpace {
   writeShared(gpa: number, bytes: Uint8Array): boolean;
   /** CPUID values that the module gives, for engines whose processor answers CPUID without an event; undefined: #VE. */
   cpuid(vcpu: EngineVcpu, leaf: number, subleaf: number): readonly [number, number, number, number] | undefined;
+  /** The guest's time-stamp counter, for engines that have none of their own. */
+  tsc?(): bigint;
 }
 
 /** A TD in an engine. */
@@ -98,10 +102,20 @@ export interface EngineVcpu {
   rip: bigint;
   rflags: bigint;
   readonly mode: ProcessorMode;
-  /** Runs until something happens. Never rejects for what the guest does. */
+  /** What inject() was given waits for the next run. */
+  readonly injecting: boolean;
+  /**
+   * An external interrupt, given to inject(), would be delivered at once: RFLAGS.IF is set, the instruction before was no
+   * STI that set it and no load of SS, and nothing else is injected. While it does not run.
+   */
+  readonly interruptible: boolean;
+  /** Set: run() ends with `interrupt-window` as soon as the vCPU is interruptible, before another instruction. */
+  interruptWindow: boolean;
+  /** Runs until something happens. Never rejects for what the guest does, and lets the event loop turn now and then. */
   run(signal: AbortSignal): Promise<GuestEvent>;
   /**
-   * The next run begins with this exception at RIP, through the guest's IDT; the last one of several counts. `cr2` with #PF.
+   * The next run begins with this exception, or external interrupt, at RIP, through the guest's IDT; the last one of
+   * several counts. `cr2` with #PF.
    */
   inject(vector: number, errorCode?: number, cr2?: bigint): void;
   close(): void;

@@ -45,7 +45,7 @@ export interface TdxBoot {
 }
 
 /** What the module needs for executing guests. */
-type Guests = Pick<TdxModuleOptions, 'engine' | 'onGuest'>;
+type Guests = Pick<TdxModuleOptions, 'engine' | 'onGuest' | 'tsc'>;
 
 const booted = new WeakMap<Platform, Map<string, BootResult>>();
 

@@ -1,4 +1,5 @@
 import type { CpuidEntry } from '../../kvm/cpuid.js';
+import { type Clock, processClock } from '../clock.js';
 import { type Fault, Faults } from '../faults.js';
 import type { GuestEngine } from '../guest/engine.js';
 import type { GuestTrace } from '../module/guest-trace.js';
@@ -22,6 +23,8 @@ export interface MockHostOptions {
   engine?: () => Promise<GuestEngine>;
   /** Called after each TDCALL of a guest, each exception that the TDX module injects and each TD exit. */
   onGuest?: (trace: GuestTrace) => void;
+  /** Time of the machine; by default the process's. */
+  clock?: Clock;
 }
 
 /** What is in use on a host, for tests that look for leaks. */
@@ -52,6 +55,8 @@ export class MockHost {
   readonly tdx: TdxHost | undefined;
   readonly whyNoTdx: string | undefined;
   /** @internal */
+  readonly clock: Clock;
+  /** @internal */
   readonly memory: PhysicalMemory;
   /** @internal */
   readonly keyIds: KeyIdPool;
@@ -79,9 +84,11 @@ export class MockHost {
     this.tscKhz = kernel.tscKhz;
     this.faults = new Faults([...(profile.faults ?? []), ...(options.faults ?? [])]);
 
-    const { onGuest } = options;
+    const { onGuest, clock = processClock } = options;
+    this.clock = clock;
     this.engine = new HostEngine(options.engine);
-    const boot = bootTdx(profile, { engine: this.engine.get, ...(onGuest && { onGuest }) });
+    const tsc = () => this.tsc();
+    const boot = bootTdx(profile, { engine: this.engine.get, tsc, ...(onGuest && { onGuest }) });
     this.maxPhyAddr = boot.maxPhyAddr;
     this.ept5Levels = boot.ept5Levels;
     this.packages = boot.packages;
@@ -110,6 +117,11 @@ export class MockHost {
     // It rejects if the engine could not be made, which KVM_RUN has said.
     this.tdx?.module.close().catch(() => {});
     void this.engine.close();
+  }
+
+  /** RDTSC. @internal */
+  tsc(): bigint {
+    return (this.clock.now() * BigInt(this.tscKhz)) / 1_000_000n;
   }
 
   /** KVM_CHECK_EXTENSION on `/dev/kvm`. */

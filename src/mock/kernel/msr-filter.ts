@@ -13,8 +13,8 @@ export interface MsrFilterRange {
   /** MSRs. */
   nmsrs: number;
   base: number;
-  /** A bit for each MSR, set where it is allowed. */
-  bitmap: Uint8Array;
+  /** A bit for each MSR, set where it is allowed; user memory, read once the rest of the range was found right. */
+  readonly bitmap: Uint8Array;
 }
 
 /** `struct kvm_msr_filter`. */
@@ -23,15 +23,28 @@ export interface MsrFilterArgument {
   ranges: readonly MsrFilterRange[];
 }
 
+/** Bytes of the longest bitmap. */
+const MAX_BITMAP = 0x600;
+
+/** kvm_add_msr_filter(). */
+function checkRange(range: MsrFilterRange): MsrFilterRange {
+  const { flags, nmsrs, base } = range;
+  demand(flags !== 0 && (flags & ~3) === 0 && bitmapBytes(nmsrs) <= MAX_BITMAP, 'kvm.msr-filter');
+  return { flags, nmsrs, base, bitmap: range.bitmap };
+}
+
+/** Of a bitmap for so many MSRs: KVM reads whole longs. */
+export const bitmapBytes = (nmsrs: number): number => Math.ceil(nmsrs / 64) * 8;
+
 /** KVM_X86_SET_MSR_FILTER (x86.c kvm_vm_ioctl_set_msr_filter, kvm_msr_allowed). */
 export class MsrFilter {
   readonly #ranges: readonly MsrFilterRange[];
 
   constructor(private readonly argument: MsrFilterArgument) {
     demand((argument.flags & ~DEFAULT_DENY) === 0, 'kvm.msr-filter');
-    this.#ranges = argument.ranges.filter(({ nmsrs }) => nmsrs > 0);
-    demand(this.#ranges.length > 0 || argument.flags === 0, 'kvm.msr-filter');
-    for (const { flags } of this.#ranges) demand(flags !== 0 && (flags & ~3) === 0, 'kvm.msr-filter');
+    const ranges = argument.ranges.filter(({ nmsrs }) => nmsrs > 0);
+    demand(ranges.length > 0 || argument.flags === 0, 'kvm.msr-filter');
+    this.#ranges = ranges.map(checkRange);
   }
 
   /** The first range that has the MSR decides. @param access one of {@link MSR_FILTER}. */

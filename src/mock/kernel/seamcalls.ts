@@ -62,6 +62,7 @@ export class Seamcalls {
   vpAddCx = (tdvpr: bigint, page: bigint) => this.#call(TDH.VP_ADDCX, { rcx: page, rdx: tdvpr });
   vpInit = (tdvpr: bigint, rcx: bigint, x2apicId: number) =>
     this.#call(TDH.VP_INIT, { version: 1, rcx: tdvpr, rdx: rcx, r8: BigInt(x2apicId) });
+  vpRd = (tdvpr: bigint, field: bigint) => this.#callRet(TDH.VP_RD, { rcx: tdvpr, rdx: field });
   vpWr = (tdvpr: bigint, field: bigint, value: bigint, mask: bigint) =>
     this.#call(TDH.VP_WR, { rcx: tdvpr, rdx: field, r8: value, r9: mask });
   vpFlush = (tdvpr: bigint) => this.#call(TDH.VP_FLUSH, { rcx: tdvpr });

@@ -34,7 +34,10 @@ export function tdxTdInit(td: Td, cmd: TdxCmd, data: TdxCmdData): void {
   createTd(td, params, cmd);
 
   // Where the reads fail, KVM logs it and goes on with zeros.
-  for (const field of TSC_FIELDS) td.seamcalls.mngRd(td.tdr, field);
+  [td.tscOffset, td.tscMultiplier] = TSC_FIELDS.map((field) => td.seamcalls.mngRd(td.tdr, field).r8) as [
+    bigint,
+    bigint,
+  ];
   const view = new DataView(params.buffer);
   td.attributes = view.getBigUint64(0, true);
   td.xfam = view.getBigUint64(8, true);

@@ -17,6 +17,13 @@ const VMCS = {
   PIN_BASED_VM_EXEC_CONTROL: 0x4000n,
 } as const;
 
+/** TDVPS fields: class 32 and 17, without an architectural definition. */
+const PEND_NMI = 0xa000_0000_0000_000bn;
+const VCPU_STATE_DETAILS = 0x9100_0000_0000_0100n;
+/** tdx_vcpu_state_details_intr_pending(). */
+const VMXIP = 1n;
+const U8 = 0xffn;
+
 const POSTED_INTR_VECTOR = 0xf2n;
 const PIN_BASED_POSTED_INTR = 0x80n;
 const U16 = 0xffffn;
@@ -104,6 +111,17 @@ export class TdVcpu {
   #write(field: bigint, value: bigint, mask: bigint): void {
     const { td } = this;
     td.vm.bugOn(td.seamcalls.vpWr(this.tdvpr, field, value, mask).status !== 0n);
+  }
+
+  /** tdx_inject_nmi(). */
+  injectNmi(): void {
+    this.#write(PEND_NMI, 1n, U8);
+  }
+
+  /** Whether an interrupt waits in the guest's own APIC, which only the TDX module sees. A failure counts as none. */
+  hasVirtualInterrupt(): boolean {
+    const { status, r8 } = this.td.seamcalls.vpRd(this.tdvpr, VCPU_STATE_DETAILS);
+    return !this.td.vm.bugOn(status !== 0n) && (r8 & VMXIP) !== 0n;
   }
 
   afterSetCpuid(): void {

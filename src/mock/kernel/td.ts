@@ -25,6 +25,8 @@ export class Td {
   /** The shared bit of a guest physical address; 0 until KVM_TDX_INIT_VM fixes the GPAW. */
   sharedBit = 0n;
   attributes = 0n;
+  tscOffset = 0n;
+  tscMultiplier = 0n;
   xfam = 0n;
   /** Pages mapped in KVM's copy of the secure EPT that TDH.MEM.PAGE.ADD has not filled yet. */
   nrPremapped = 0;
@@ -56,6 +58,11 @@ export class Td {
   /** MRTD of a finalised TD, 48 bytes. On a host only the guest can ask for it. */
   get mrtd(): Uint8Array | undefined {
     return this.state === 'runnable' ? this.tdx.module.tds.get(Number(this.tdr))?.mrtd.slice() : undefined;
+  }
+
+  /** kvm_read_l1_tsc(): a TD's time-stamp counter now. */
+  guestTsc(): bigint {
+    return BigInt.asUintN(64, ((this.host.tsc() * this.tscMultiplier) >> 48n) + this.tscOffset);
   }
 
   /** !vt_is_tdx_private_gpa(): without a GPAW every address counts as shared. */

@@ -7,6 +7,7 @@ import { Memslots, type UserMemoryRegion } from './memslots.js';
 import { MsrFilter, type MsrFilterArgument } from './msr-filter.js';
 import { PrivateRanges } from './private-ranges.js';
 import { demand, Refusal } from './refusal.js';
+import { deliverMsi } from './run/irq-delivery.js';
 import { Td } from './td.js';
 import { tdxVmIoctl } from './td-ioctl.js';
 import type { Task, TdxCmd, TdxCmdData, UserValue } from './user.js';
@@ -114,6 +115,21 @@ export class Vm {
       demand(this.irqchip === 'none', 'kvm.irqchip.exists');
       demand(this.createdVcpus === 0, 'kvm.irqchip.before-vcpus');
       this.irqchip = 'kernel';
+    });
+  }
+
+  /**
+   * KVM_SIGNAL_MSI, without the x2APIC format of KVM_CAP_X2APIC_API. @param address of the MSI: an id of 8 bits in bits 19:12,
+   * bit 2 for a logical one. @param data vector in bits 7:0, delivery mode in bits 10:8.
+   * @returns how many vCPUs took the interrupt. @throws Refusal EPERM where nobody is addressed.
+   */
+  signalMsi(address: bigint, data: number, flags = 0): number {
+    return this.request('KVM_SIGNAL_MSI', () => {
+      demand(this.irqchip !== 'none' && flags === 0, 'kvm.signal-msi');
+      const destination = { id: Number((address >> 12n) & 0xffn), logical: (address & 4n) !== 0n, msi: true };
+      const count = deliverMsi(this, destination, data & 0x700, data & 0xff);
+      demand(count >= 0, 'kvm.signal-msi.destination');
+      return count;
     });
   }
 

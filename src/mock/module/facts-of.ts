@@ -2,6 +2,8 @@ import type { Platform } from '../platform.js';
 import type { ModuleBoot } from './boot.js';
 import type { ModuleFacts, ModuleFeatures, PhysicalRange } from './facts.js';
 
+const MSR_PERF_CAPABILITIES = 0x345;
+const PERF_METRICS_AVAILABLE = 1n << 15n;
 const MSR_SEAMRR_BASE = 0x1400;
 const MSR_SEAMRR_MASK = 0x1401;
 // IA32_SEAMRR_BASE_AND_MASK_MASK: the module looks at bits 51:25.
@@ -44,6 +46,7 @@ export function factsOf({ rules, platform, nativeFms, tscHz, keyIds, sysInfo }: 
     platformFms: nativeFms,
     nativeTscFrequency: Number(tscHz),
     cpuidLookup: cpuidLookup(rules),
+    perfMetrics: (msr(platform, MSR_PERF_CAPABILITIES) & PERF_METRICS_AVAILABLE) !== 0n,
     features: featuresOf({ rules, sysInfo }),
   };
 }

@@ -29,6 +29,8 @@ export interface ModuleFacts {
   readonly nativeTscFrequency: number;
   /** Entries of the module's CPUID table by lookup index; undefined where an index is not used. */
   readonly cpuidLookup: readonly ({ readonly leaf: number; readonly subleaf: number | null } | undefined)[];
+  /** IA32_PERF_METRICS exists: IA32_PERF_CAPABILITIES[15]. */
+  readonly perfMetrics: boolean;
   readonly features: ModuleFeatures;
 }
 

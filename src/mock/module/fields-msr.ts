@@ -1,7 +1,8 @@
 // first  last  read  write  name
 // Numbers hexadecimal, ranges inclusive. What an access does: native, the processor answers; ve, gp, exceptions; own, the module
 // answers; a feature: native in TDs that have it, #GP or (feature:own) the module elsewhere; ve-with:feature, #VE in TDs that
-// have it, #GP elsewhere. An MSR without a row is a #VE. Source: auto_gen/msr_config_lookup.c (1.5.06).
+// have it, #GP elsewhere; perfmon-and: native with PERFMON and, for IA32_PERF_METRICS, a platform that has it, for
+// IA32_PERF_CAPABILITIES, PT. An MSR without a row is a #VE. Source: auto_gen/msr_config_lookup.c (1.5.06).
 
 /** MSRs as guests find them. */
 export const MSRS = `
@@ -38,8 +39,8 @@ e1 e1 umwait umwait IA32_UMWAIT_CONTROL
 276 276 gp gp MSR_SLAM_ENABLE
 277 277 native native IA32_PAT
 309 310 perfmon perfmon IA32_FIXED_CTRx
-329 329 other other IA32_PERF_METRICS
-345 345 other:own perfmon IA32_PERF_CAPABILITIES
+329 329 perfmon-and perfmon-and IA32_PERF_METRICS
+345 345 perfmon-and:own perfmon IA32_PERF_CAPABILITIES
 38d 38d perfmon perfmon IA32_FIXED_CTR_CTRL
 38e 38e perfmon perfmon IA32_PERF_GLOBAL_STATUS
 38f 38f perfmon perfmon IA32_PERF_GLOBAL_CTRL

@@ -88,6 +88,7 @@ export const TD_FIELDS = `
 /** Fields that came with x2APIC ids for VCPUs (TDX_FEATURES0.TOPOLOGY_ENUM). */
 export const TOPOLOGY_FIELDS = `
 11 19 1 0 * - * - TOPOLOGY_ENUM_CONFIGURED
+1c 0 576 2 * - * - X2APIC_IDS
 `;
 
 /** Fields that came with the reduction of #VEs (TDX_FEATURES0.VE_REDUCTION). */

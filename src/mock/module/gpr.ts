@@ -20,5 +20,4 @@ export const GPR = {
 
 export const LOW_32 = 0xffff_ffffn;
 
-export const lowHalf = (value: bigint): number => Number(value & LOW_32);
 export const joined = (high: bigint, low: bigint): bigint => ((high & LOW_32) << 32n) | (low & LOW_32);

@@ -1,5 +1,6 @@
 import type { Guest } from './guest-context.js';
 import { hasFeature, reducesVe } from './guest-features.js';
+import { virtualVmxMsr } from './virtual-vmx.js';
 import { wrmsrXss } from './wrmsr.js';
 
 // MSRs that the module answers itself (td_msr_access.c td_rdmsr_exit, td_wrmsr_exit). A result that is no value is an exception.
@@ -104,8 +105,8 @@ export function ownRead(guest: Guest, index: number): bigint | 've' {
   }
 }
 
-/** Nested virtualisation is not modelled; its capabilities read as they would without L2 VMs: 0. */
-const readVmx = (_: Guest, _index: number): bigint => 0n;
+const readVmx = ({ module, td, state }: Guest, index: number): bigint =>
+  virtualVmxMsr(module, td, index, state.facts.features.vpInitVersion > 0);
 
 export function ownWrite(guest: Guest, index: number, value: bigint): undefined | 'gp' | 've' {
   switch (index) {

@@ -1,6 +1,6 @@
 import { INITIAL_STATE } from '../guest/initial-state.js';
 import { advance } from './advance.js';
-import type { ModuleFeatures } from './facts.js';
+import type { ModuleFacts, ModuleFeatures } from './facts.js';
 import { MSRS, VE_REDUCTION_MSRS } from './fields-msr.js';
 import { GPR, joined, LOW_32 } from './gpr.js';
 import type { Guest } from './guest-context.js';
@@ -8,6 +8,7 @@ import { type GuestFeature, hasFeature, isGuestFeature, reducesVe } from './gues
 import { ownRead, ownWrite } from './guest-msr-own.js';
 import { injectGp, injectVe } from './guest-ve.js';
 import type { Td } from './td.js';
+import { isX2apic, writeX2apic } from './virtual-apic.js';
 import { EXIT_REASON } from './vmx.js';
 
 /** What an access to an MSR does in a TD. */
@@ -49,10 +50,13 @@ function find(index: number, { veReduction }: ModuleFeatures): MsrRow | undefine
   return (veReduction ? rowsOf(VE_REDUCTION_MSRS).find(covers) : undefined) ?? rowsOf(MSRS).find(covers);
 }
 
+const PERF_METRICS = 0x329;
 const X2APIC_APICID = 0x802;
 
+type MsrFacts = Pick<ModuleFacts, 'features' | 'perfMetrics'>;
+
 /** What RDMSR or WRMSR of `index` does in this TD (td_msr_access.c rd_wr_msr_generic_case, is_msr_dynamic_bit_cleared). */
-export function msrAction(td: Td, index: number, write: boolean, features: ModuleFeatures): MsrAction {
+export function msrAction(td: Td, index: number, write: boolean, { features, perfMetrics }: MsrFacts): MsrAction {
   const row = find(index, features);
   const hostsOrNobodys: MsrAction = reducesVe(td) ? 'gp' : 've';
   // Access to MSRs outside the bitmaps is always the host's business.
@@ -64,8 +68,8 @@ export function msrAction(td: Td, index: number, write: boolean, features: Modul
   if (head === 'reduced') return hostsOrNobodys;
   const has = (feature: GuestFeature): boolean => hasFeature(td, feature);
   if (head === 've-with') return has(tail as GuestFeature) ? 've' : 'gp';
-  // IA32_PERF_METRICS and IA32_PERF_CAPABILITIES: natively read only with both.
-  if (head === 'other') return has('perfmon') && has('pt') ? 'native' : ((tail as MsrAction | undefined) ?? 'gp');
+  const more = index === PERF_METRICS ? perfMetrics : has('pt');
+  if (head === 'perfmon-and') return has('perfmon') && more ? 'native' : ((tail as MsrAction | undefined) ?? 'gp');
   if (isGuestFeature(head)) return has(head) ? 'native' : ((tail as MsrAction | undefined) ?? 'gp');
   return head as MsrAction;
 }
@@ -79,7 +83,7 @@ export function msr(guest: Guest, write: boolean, length: number): undefined {
   const { cpu, td, state } = guest;
   const { gprs } = cpu;
   const index = Number(gprs[GPR.RCX]! & LOW_32);
-  let action = msrAction(td, index, write, state.facts.features);
+  let action = msrAction(td, index, write, state.facts);
   const value = joined(gprs[GPR.RDX]!, gprs[GPR.RAX]!);
   if (action === 'own' || action === 'native') {
     const access = action === 'own' ? (write ? ownWrite : ownRead) : write ? nativeWrite : nativeRead;
@@ -105,14 +109,15 @@ export function msr(guest: Guest, write: boolean, length: number): undefined {
 const MSR = { TSC: 0x10, PAT: 0x277, XSS: 0xda0, EFER: 0xc000_0080 } as const;
 
 /** MSRs that a processor answers in a TD; here only those that its engine does not have. */
-function nativeRead({ cpu, vcpu, td, state }: Guest, index: number): bigint {
-  const { tscMultiplier } = td.configuration!;
-  if (index === MSR.TSC) return BigInt.asUintN(64, ((state.tsc() * tscMultiplier) >> 48n) + td.tscOffset);
+function nativeRead({ cpu, vcpu, memory }: Guest, index: number): bigint {
+  if (index === MSR.TSC) return memory.tsc();
+  if (isX2apic(index)) return BigInt(vcpu.apic.read(index & 0xff));
   if (index === MSR.EFER) return cpu.mode.efer;
   if (index === MSR.XSS) return vcpu.xss;
   return vcpu.msrs.get(index) ?? (index === MSR.PAT ? INITIAL_STATE.pat : 0n);
 }
 
-function nativeWrite({ vcpu }: Guest, index: number, value: bigint): undefined {
+function nativeWrite({ vcpu }: Guest, index: number, value: bigint): undefined | 'gp' {
+  if (isX2apic(index)) return writeX2apic(vcpu.apic, index, value) ? undefined : 'gp';
   vcpu.msrs.set(index, value);
 }

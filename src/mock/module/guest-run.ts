@@ -1,9 +1,11 @@
 import type { GuestEngine, GuestEvent } from '../guest/engine.js';
+import { letOthersRun, turnIsDue } from '../turn.js';
 import type { Guest } from './guest-context.js';
 import { enterState, leaveState } from './guest-debug.js';
 import { eptViolation } from './guest-ept.js';
 import { disablingExit, type GuestExit, interruptExit } from './guest-exit.js';
 import { instruction, io } from './guest-instruction.js';
+import { deliverInterrupts } from './guest-interrupts.js';
 import { GuestTd } from './guest-td.js';
 import type { ModuleState } from './module-state.js';
 import type { EnterHost, VpEnterArgs } from './seamcall.js';
@@ -11,18 +13,6 @@ import { LAST_EXIT, type Vcpu } from './td.js';
 import { tdcall } from './tdcall.js';
 import { completeVmcall } from './tdg-vp-vmcall.js';
 import { EXIT_REASON } from './vmx.js';
-
-/** How long guests may keep the event loop busy, in milliseconds, if their engine never lets go of it. */
-const SLICE = 10;
-let sliceEnd = 0;
-
-const turn = (): Promise<void> =>
-  new Promise((resolve) => {
-    setImmediate(() => {
-      sliceEnd = performance.now() + SLICE;
-      resolve();
-    });
-  });
 
 /** Runs an entered VCPU in `engine` until it leaves. `args` are the registers of TDH.VP.ENTER. */
 export async function enterGuest(
@@ -40,20 +30,28 @@ export async function enterGuest(
   const leave = memory.inside(host);
   try {
     const guest: Guest = { module, vcpu, state, td, memory, cpu: memory.processor(vcpu), trace };
-    return await run(guest, args, host.signal);
+    return await run(guest, args, host);
   } finally {
     leave();
   }
 }
 
-async function run(guest: Guest, args: VpEnterArgs, signal: AbortSignal): Promise<GuestExit> {
+async function run(guest: Guest, args: VpEnterArgs, host: EnterHost): Promise<GuestExit> {
   const { cpu, vcpu, trace } = guest;
   enterState(vcpu, cpu);
   if (vcpu.lastTdExit === LAST_EXIT.TDVMCALL) completeVmcall(cpu, args);
   let exit: GuestExit | undefined;
   while (!exit) {
-    if (performance.now() > sliceEnd) await turn();
-    exit = signal.aborted ? interruptExit() : answer(guest, await cpu.run(signal));
+    if (turnIsDue()) await letOthersRun();
+    const { signal } = host;
+    if (signal.aborted) {
+      exit = interruptExit();
+      break;
+    }
+    deliverInterrupts(guest, host);
+    const event = await cpu.run(signal);
+    const notified = event.kind === 'interrupted' && signal.aborted && !host.signal.aborted;
+    if (!notified) exit = answer(guest, event);
   }
   leaveState(vcpu, cpu);
   trace?.({ kind: 'exit', exitReason: Number(exit.registers.status & 0xffffn), vcpu: vcpu.index, rip: cpu.rip });
@@ -73,6 +71,8 @@ function answer(guest: Guest, event: GuestEvent): GuestExit | undefined {
       return io(guest, event);
     case 'triple-fault':
       return disablingExit(EXIT_REASON.TRIPLE_FAULT);
+    case 'interrupt-window':
+      return undefined;
     case 'interrupted':
       return interruptExit();
     case 'stuck': {

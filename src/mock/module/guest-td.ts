@@ -24,12 +24,14 @@ export class GuestTd implements GuestSpace {
   readonly #engine: EngineTd;
   readonly #vcpus = new Map<EngineVcpu, Vcpu>();
   readonly #hosts: EnterHost[] = [];
+  readonly #nativeTsc: () => bigint;
 
   constructor(
     engine: GuestEngine,
-    { boot, facts, pamt }: ModuleState,
+    { boot, facts, pamt, tsc }: ModuleState,
     readonly td: Td,
   ) {
+    this.#nativeTsc = tsc;
     this.module = boot;
     this.facts = facts;
     this.pamt = pamt;
@@ -107,6 +109,12 @@ export class GuestTd implements GuestSpace {
     if (asksForVe(vcpu, this.facts, cpl, leaf, subleaf)) return undefined;
     const result = cpuid({ module: this.module, vcpu }, { cr4, longMode }, leaf, subleaf);
     return 'vector' in result ? undefined : result;
+  }
+
+  /** The time-stamp counter as the TD's processors scale it and offset it. */
+  tsc(): bigint {
+    const { configuration, tscOffset } = this.td;
+    return BigInt.asUintN(64, ((this.#nativeTsc() * configuration!.tscMultiplier) >> 48n) + tscOffset);
   }
 
   /** Bytes of mapped private memory, within a page. */

@@ -16,6 +16,8 @@ export type GuestTrace = {
     }
   /** An exception that the module injects; for #VE the VMX exit reason that the guest will find. */
   | { kind: 'exception'; vector: number; errorCode?: number; exitReason?: number; rule?: string }
+  /** An interrupt, or NMI, that the guest takes. */
+  | { kind: 'interrupt'; vector: number }
   /** A TD exit: the VMX exit reason. */
   | { kind: 'exit'; exitReason: number }
 );

@@ -6,6 +6,7 @@ import { refuse } from './refusal.js';
 import { architecturalEntry } from './sept.js';
 import type { Td } from './td.js';
 import { findVirtualCpuid, type TdConfiguration, type VirtualCpuid } from './td-params.js';
+import { virtualVmxMsr } from './virtual-vmx.js';
 
 const tables = new Map<string, FieldRow[]>();
 
@@ -60,6 +61,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   CONFIG_FLAGS: (_, c) => c.configFlags,
   TD_CTLS: (td) => td.tdCtls,
   NOTIFY_ENABLES: (td) => td.notifyEnables,
+  X2APIC_IDS: (td, _, index) => td.x2apicIds[index] ?? 0,
   TOPOLOGY_ENUM_CONFIGURED: (td) => Number(td.topologyEnumConfigured),
   VIRT_MAXPA: (_, c) => c.virtMaxpa,
   VE_REDUCTION_VALID: (td) => Number(td.topologyEnumConfigured),
@@ -91,8 +93,14 @@ const nativeTsc = (call: Asker): bigint => BigInt(call.module.facts.nativeTscFre
 const withHkid = (call: Asker, page: number | undefined, hkid: number): bigint =>
   page === undefined ? 0n : BigInt(page) | (BigInt(hkid) << BigInt(call.module.facts.hkidStartBit));
 
-export const readTdField = (call: Asker, td: Td, row: FieldRow, index: number): bigint =>
-  BigInt.asUintN(64, BigInt(READERS[row.name]?.(td, td.configuration!, index, call) ?? 0));
+export function readTdField(call: Asker, td: Td, row: FieldRow, index: number): bigint {
+  if (row.name.startsWith('VIRTUAL_IA32_VMX_')) return vmxMsr(call.module, td, row.code);
+  return BigInt.asUintN(64, BigInt(READERS[row.name]?.(td, td.configuration!, index, call) ?? 0));
+}
+
+/** Fields of virtual MSRs have the MSR's number for a code. */
+const vmxMsr = ({ boot, facts }: ModuleState, td: Td, index: number): bigint =>
+  virtualVmxMsr(boot, td, index, facts.features.vpInitVersion > 0);
 
 /** Class of CPUID_VALUES, whose code is element, sub-leaf, "no sub-leaf", leaf and bit 31 of the leaf. */
 export const CPUID_CLASS = 0x14;

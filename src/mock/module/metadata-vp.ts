@@ -87,6 +87,10 @@ const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Asker) 
   NUM_TDVPS_PAGES: (vcpu) => vcpu.pages.length,
   ASSOC_LPID: (vcpu) => (vcpu.associated ? 0 : NO_LP),
   VCPU_EPOCH: (vcpu) => vcpu.epoch,
+  PEND_NMI: (vcpu) => vcpu.pendNmi,
+  VAPIC: ({ apic }, index) => apic.quadword(index),
+  // Bit 0, VMXIP; what is posted and not yet taken is not in it.
+  VCPU_STATE_DETAILS: ({ apic }) => (apic.pending === undefined ? 0 : 1),
   XFAM: (vcpu) => vcpu.td.configuration!.xfam,
   XCR0: (vcpu) => vcpu.xcr0,
   IA32_XSS: (vcpu) => vcpu.xss,
@@ -101,6 +105,8 @@ const READERS: Readonly<Record<string, (vcpu: Vcpu, index: number, call: Asker) 
   CPUID_SUPERVISOR_VE: ({ cpuidVe }) => cpuidVe.supervisor,
   CPUID_USER_VE: ({ cpuidVe }) => cpuidVe.user,
   CPUID_CONTROL: ({ cpuidControl }, index) => cpuidControl[index]!,
+  // No deadline, for the VMs that there are (helpers.c init_tdvps_fields).
+  TSC_DEADLINE: ({ td }, vm) => (vm <= td.configuration!.numL2Vms ? ALL_ONES : 0),
   TDVPS_PAGE_PA: ({ pages, td }, index, call) =>
     pages[index] === undefined ? 0 : BigInt(pages[index]) | (BigInt(td.hkid) << BigInt(call.module.facts.hkidStartBit)),
 };
@@ -155,6 +161,7 @@ export function storeVpField(vcpu: Vcpu, element: FieldElement, value: bigint): 
   const gpr = GPRS.indexOf(name);
   if (gpr >= 0) vcpu.gprs[gpr] = value;
   else if (name === 'CPUID_SUPERVISOR_VE') vcpu.cpuidVe.supervisor = Number(value);
+  else if (name === 'PEND_NMI') vcpu.pendNmi = Number(value);
   else if (name === 'CPUID_USER_VE') vcpu.cpuidVe.user = Number(value);
   else if (name === 'CPUID_CONTROL') vcpu.cpuidControl[element.index] = Number(value);
   else vcpu.fields.set(keyOf(element), value);

@@ -89,7 +89,7 @@ export function readable({ row }: FieldElement, debug: boolean, value: bigint): 
 export function written({ row }: FieldElement, debug: boolean, old: bigint, value: bigint, requested: bigint): bigint {
   const allowed = row.access[debug ? 'debug' : 'production'].write;
   if ((allowed & requested) === 0n) throw refuse('module.metadata.writable');
-  if ((old ^ value) & requested & ~allowed & row.full) throw notValid();
+  if ((old ^ value) & requested & ~allowed) throw notValid();
   return (old & ~(allowed & requested)) | (value & allowed & requested);
 }
 

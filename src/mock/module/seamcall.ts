@@ -113,10 +113,24 @@ export interface VpEnterResult extends SeamcallResult {
   stuck?: { why: string; rip: bigint; bytes: Uint8Array };
 }
 
+/** The posted-interrupt descriptor of a VCPU, as its processor sees it. */
+export interface PostedInterrupts {
+  /** ON: something was posted since take(). */
+  readonly outstanding: boolean;
+  /** Empties PIR. */
+  take(): Iterable<number>;
+}
+
 /** What the host's side of an entered VCPU gives: interrupts, and the memory behind the shared EPT. */
 export interface EnterHost {
-  /** Aborted when the host wants the processor back: the VCPU leaves with an external interrupt (exit reason 1). */
+  /**
+   * Aborted when something comes from outside. If another, not aborted signal is in its place then, that was the notification
+   * vector, and the VCPU stays inside; if not the host wants the processor back, and the VCPU leaves with an external
+   * interrupt (exit reason 1).
+   */
   readonly signal: AbortSignal;
+  /** Left out: nobody posts interrupts. */
+  readonly posted?: PostedInterrupts;
   /** Bytes of shared memory at a GPA without its SHARED bit, within one page; undefined where no memory is. */
   readShared(gpa: number, length: number): Uint8Array | undefined;
   /** False where no memory is. */

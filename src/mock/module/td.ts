@@ -5,6 +5,7 @@ import type { MrtdBuilder } from './mrtd.js';
 import { OP_STATE, type OpState } from './op-state.js';
 import { newSeptTable, type SeptTable } from './sept.js';
 import type { TdConfiguration } from './td-params.js';
+import { VirtualApic } from './virtual-apic.js';
 
 /** TDR.LIFECYCLE_STATE (td_control_structures.h). */
 export const LIFECYCLE = { HKID_ASSIGNED: 0, KEYS_CONFIGURED: 1, BLOCKED: 2, TEARDOWN: 3 } as const;
@@ -100,7 +101,9 @@ export class Vcpu {
   x2apicId = 0;
   associated = false;
   epoch = 0n;
+  /** TDVPS.PEND_NMI: the host wants an NMI for the guest. */
   pendNmi = 0;
+  readonly apic = new VirtualApic();
   /** State at the next entry; RSP (index 4) lives in the VMCS. */
   readonly gprs: Gprs = new BigUint64Array(16);
   /** Written by the guest: XCR0 and IA32_XSS. */

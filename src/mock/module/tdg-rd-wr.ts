@@ -99,7 +99,8 @@ export function tdgVpWr(guest: Guest): undefined {
   const old = readVpField({ module: state }, vcpu, element);
   // A write of the whole element does not look at the old value.
   const base = bits === full ? 0n : old;
-  if ((base ^ value) & requested & ~writable & full) throw notValid();
+  // Bits beyond the element's size are there to be kept, too: as 0.
+  if ((base ^ value) & requested & ~writable) throw notValid();
   const next = (base & ~bits) | (value & bits);
   if (name.startsWith('CPUID_') && isLocked(td, veReduction) && next !== old) throw notValid();
   storeVpField(vcpu, element, next);

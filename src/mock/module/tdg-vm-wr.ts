@@ -4,7 +4,7 @@ import { ruleStatus } from './boot-status.js';
 import { featuresOf } from './facts-of.js';
 import type { GuestCall } from './guest-call.js';
 import { checkSingleElement, fieldClass, fieldCode, findField } from './metadata.js';
-import { CPUID_CLASS, tdFields } from './metadata-td.js';
+import { CPUID_CLASS, cpuidElement, tdFields } from './metadata-td.js';
 import { Refusal } from './refusal.js';
 import type { Td } from './td.js';
 
@@ -30,15 +30,19 @@ export interface TdcallResult {
 
 const refused = (rule: RuleId): TdcallResult => ({ status: ruleStatus(rule), r8: 0n, rule });
 
-/** The field of this module that the id names one element of, by name. */
-function fieldName({ module }: GuestCall, id: bigint): string | undefined {
+/** The field of this module that the id names one element of, by name, or the rule that the id breaks. */
+function fieldName({ module, vcpu }: GuestCall, id: bigint): { name: string } | { rule: RuleId } {
+  const features = featuresOf(module);
+  const isCpuid = fieldClass(id) === CPUID_CLASS;
   try {
     checkSingleElement(id);
-    const code = fieldClass(id) === CPUID_CLASS ? fieldCode(id) & 1 : fieldCode(id);
-    return findField(tdFields(featuresOf(module)), id, code).row.name;
+    const { row } = findField(tdFields(features), id, isCpuid ? fieldCode(id) & 1 : fieldCode(id));
+    if (isCpuid) cpuidElement(vcpu.td.configuration!, fieldCode(id), features);
+    return { name: row.name };
   } catch (error) {
-    if (error instanceof Refusal) return undefined;
-    throw error;
+    if (!(error instanceof Refusal)) throw error;
+    const rule = error.rule as RuleId;
+    return { rule: rule === 'module.metadata.id' ? 'module.vm-wr.field-id' : rule };
   }
 }
 
@@ -50,9 +54,9 @@ export function tdgVmWr(call: GuestCall, { rcx = 0n, rdx, r8, r9 }: VmWrArgs): T
   const { host, rules } = call.module;
   const { td } = call.vcpu;
   if (rcx !== 0n) return refused('module.vm-wr.vm');
-  const name = fieldName(call, rdx);
-  if (name === undefined) return refused('module.vm-wr.field-id');
-  if (name === 'NOTIFY_ENABLES') return writeNotifyEnables(td, r8, r9);
+  const found = fieldName(call, rdx);
+  if ('rule' in found) return refused(found.rule);
+  if (found.name === 'NOTIFY_ENABLES') return writeNotifyEnables(td, r8, r9);
   const field = rules.guestFields.find(
     ({ id }) => fieldClass(id) === fieldClass(rdx) && fieldCode(id) === fieldCode(rdx),
   );

@@ -20,7 +20,7 @@ export const EXIT_REASON = {
 } as const;
 export type ExitReason = (typeof EXIT_REASON)[keyof typeof EXIT_REASON];
 
-export const VECTOR = { UD: 6, DF: 8, GP: 13, PF: 14, VE: 20 } as const;
+export const VECTOR = { NMI: 2, UD: 6, DF: 8, GP: 13, PF: 14, VE: 20 } as const;
 
 /** Exit qualification of an EPT violation (Intel SDM volume 3, table 28-7). */
 export const EPT_QUALIFICATION = {

@@ -3,6 +3,7 @@ import { ioctlType, KVMIO } from '../layout/ioctl.js';
 import type { SystemObject, VcpuObject, VmObject, WireObject } from '../objects.js';
 import { isNotModelled, type ObjectKind } from './names.js';
 import { type Call, type Request, type Result, tableOf } from './request.js';
+import { vcpuStatsRequest, vmStatsRequest } from './stats.js';
 import { systemRequests } from './system.js';
 import { plainSystemRequests } from './system-plain.js';
 import { vcpuRequests } from './vcpu.js';
@@ -13,8 +14,8 @@ import { vmInterruptRequests } from './vm-interrupts.js';
 import { plainVmRequests } from './vm-plain.js';
 
 const systemTable = tableOf<SystemObject>([...systemRequests, ...plainSystemRequests]);
-const vmTable = tableOf<VmObject>([...vmRequests, ...plainVmRequests, ...vmInterruptRequests]);
-const vcpuTable = tableOf<VcpuObject>([...vcpuRequests, ...plainVcpuRequests, ...vcpuStateRequests]);
+const vmTable = tableOf<VmObject>([...vmRequests, ...plainVmRequests, ...vmInterruptRequests, vmStatsRequest]);
+const vcpuTable = tableOf<VcpuObject>([...vcpuRequests, ...plainVcpuRequests, ...vcpuStateRequests, vcpuStatsRequest]);
 
 /** Every request of the model, of all kinds of objects. */
 export const allRequests = (): readonly Pick<Request<never>, 'name' | 'number' | 'struct'>[] => [

@@ -9,7 +9,6 @@ export type ObjectKind = 'system' | 'vm' | 'vcpu';
 const NOT_MODELLED: Readonly<Record<ObjectKind, ReadonlyMap<number, string>>> = {
   system: new Map([[iowr(0xc1, 8), 'KVM_GET_SUPPORTED_HV_CPUID']]),
   vm: new Map([
-    [io(0xce), 'KVM_GET_STATS_FD'],
     [iow(0xbd, 24), 'KVM_HYPERV_EVENTFD'],
     [iow(0x7a, 56), 'KVM_XEN_HVM_CONFIG'],
     [iowr(0xc8, 72), 'KVM_XEN_HVM_GET_ATTR'],
@@ -17,7 +16,6 @@ const NOT_MODELLED: Readonly<Record<ObjectKind, ReadonlyMap<number, string>>> = 
     [iow(0xd0, 12), 'KVM_XEN_HVM_EVTCHN_SEND'],
   ]),
   vcpu: new Map([
-    [io(0xce), 'KVM_GET_STATS_FD'],
     [iowr(0xc1, 8), 'KVM_GET_SUPPORTED_HV_CPUID'],
     [iowr(0xca, 72), 'KVM_XEN_VCPU_GET_ATTR'],
     [iow(0xcb, 72), 'KVM_XEN_VCPU_SET_ATTR'],

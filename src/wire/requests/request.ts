@@ -15,6 +15,7 @@ export class Call {
     readonly eventfd: (fd: number) => string | undefined = (fd) => String(fd),
     /** Aborted when a signal arrives for the thread that waits. */
     readonly signal: AbortSignal = new AbortController().signal,
+    readonly pid = 0,
   ) {}
 
   /** copy_from_user() of a structure. @param offset bytes from the argument. */
@@ -28,8 +29,8 @@ export class Call {
   }
 }
 
-/** What a request gives back: a number, or an object that gets a descriptor. */
-export type Result = number | { made: WireObject };
+/** What a request gives back: a number, an object that gets a descriptor, or what a descriptor of a file gives to read. */
+export type Result = number | { made: WireObject } | { file: Uint8Array };
 
 /** A call in words, for a trace. */
 export interface Description {

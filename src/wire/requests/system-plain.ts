@@ -1,4 +1,5 @@
 import { demand } from '../../mock/kernel/refusal.js';
+import { SUPPORTED_MCE } from '../../mock/kernel/run/machine-check.js';
 import { ior, iow, iowr } from '../layout/ioctl.js';
 import { kvmDeviceAttr } from '../layout/plain.js';
 import { kvmMsrList, kvmMsrs } from '../layout/state.js';
@@ -6,7 +7,6 @@ import { struct, u64 } from '../layout/struct.js';
 import type { SystemObject } from '../objects.js';
 import { FEATURE_MSRS, featureMsr, MSR_INDEX_LIST } from './msr-lists.js';
 import type { Call, Request } from './request.js';
-import { SUPPORTED_MCE } from './vcpu-plain.js';
 import { msrIo } from './vcpu-state.js';
 
 const word = struct('u64', 8, { value: u64(0) });

@@ -1,5 +1,7 @@
 import { MAX_CPUID_ENTRIES } from '../../mock/kernel/cpuid2.js';
+import { preFaultMemory } from '../../mock/kernel/pre-fault.js';
 import { demand, Refusal } from '../../mock/kernel/refusal.js';
+import type { MachineCheck } from '../../mock/kernel/run/machine-check.js';
 import { io, ior, iow, iowr } from '../layout/ioctl.js';
 import { kvmDeviceAttr } from '../layout/plain.js';
 import { sregsBytes, sregsOf } from '../layout/registers.js';
@@ -29,9 +31,6 @@ const MP_STATE = {
   SIPI_RECEIVED: 4,
   AP_RESET_HOLD: 9,
 } as const;
-const MCE_BANKS = 32n;
-/** MCG_CTL_P, MCG_CMCI_P, MCG_SER_P, MCG_LMCE_P. */
-export const SUPPORTED_MCE = 0x0900_0500n;
 const MCI_STATUS_VAL = 1n << 63n;
 const INVALID_GPA = (1n << 64n) - 1n;
 const PAGE = 4096n;
@@ -121,12 +120,9 @@ function interrupt({ kernel, plain }: VcpuObject, { irq }: Decoded<(typeof kvmIn
   plain.pendingVector = irq;
 }
 
-/** kvm_vcpu_ioctl_x86_setup_mce(). */
-function setupMce({ plain }: VcpuObject, { mcg_cap }: Decoded<(typeof mcgCap)['fields']>): void {
-  const banks = mcg_cap & 0xffn;
-  demand(banks > 0n && banks <= MCE_BANKS && (mcg_cap & ~(SUPPORTED_MCE | 0xff_00ffn)) === 0n, 'kvm.mce');
-  plain.mcgCap = mcg_cap;
-}
+/** A plain vCPU keeps it and does no more with it. */
+const machineCheckOf = ({ kernel, plain }: VcpuObject): MachineCheck =>
+  kernel.td?.run.msrs.machineCheck ?? plain.machineCheck;
 
 /** kvm_vcpu_ioctl_enable_cap(). */
 function enableCap({ kernel }: VcpuObject, { cap, flags, args }: Decoded<(typeof kvmEnableCap)['fields']>): void {
@@ -166,12 +162,8 @@ function preFault({ kernel }: VcpuObject, call: Call): number {
   return kernel.request('KVM_PRE_FAULT_MEMORY', () => {
     const range = call.read(kvmPreFaultMemory);
     try {
-      const end = (range.gpa + range.size) & INVALID_GPA;
-      const aligned = range.gpa % PAGE === 0n && range.size % PAGE === 0n;
-      demand(range.flags === 0n && aligned && end > range.gpa, 'kvm.pre-fault.arguments');
-      demand(kernel.td === undefined || kernel.td.td.state === 'runnable', 'kvm.pre-fault.allowed');
-      demand(!kernel.td?.td.isShared(range.gpa), 'kvm.pre-fault.arguments');
-      throw new Refusal('kvm.request.not-modelled');
+      preFaultMemory(kernel, range);
+      return 0;
     } finally {
       call.write(kvmPreFaultMemory, range);
     }
@@ -203,9 +195,9 @@ export const plainVcpuRequests: readonly Request<VcpuObject>[] = [
   withStruct('KVM_INTERRUPT', iow(0x86, kvmInterrupt), kvmInterrupt, interrupt),
   plain('KVM_NMI', io(0x9a), ({ kernel }) => void kernel.td?.run.apic.accept(NMI, 2)),
   plain('KVM_SMI', io(0xb7), ({ kernel }) => demand(kernel.td === undefined, 'kvm.smi')),
-  withStruct('KVM_X86_SETUP_MCE', iow(0x9c, 8), mcgCap, setupMce),
-  withStruct('KVM_X86_SET_MCE', iow(0x9e, kvmX86Mce), kvmX86Mce, ({ plain: { mcgCap } }, { bank, status }) =>
-    demand(BigInt(bank) < (mcgCap & 0xffn) && (status & MCI_STATUS_VAL) !== 0n, 'kvm.mce'),
+  withStruct('KVM_X86_SETUP_MCE', iow(0x9c, 8), mcgCap, (vcpu, { mcg_cap }) => machineCheckOf(vcpu).setUp(mcg_cap)),
+  withStruct('KVM_X86_SET_MCE', iow(0x9e, kvmX86Mce), kvmX86Mce, (vcpu, { bank, status }) =>
+    demand(bank < machineCheckOf(vcpu).banks && (status & MCI_STATUS_VAL) !== 0n, 'kvm.mce'),
   ),
   withStruct('KVM_TPR_ACCESS_REPORTING', iowr(0x92, kvmTprAccessCtl), kvmTprAccessCtl, (vcpu, ctl, call) => {
     demand(ctl.flags === 0, 'kvm.flags');

@@ -100,12 +100,12 @@ function setEvents(vcpu: VcpuObject, call: Call): void {
 
 /** kvm_get_msr_ignored_check() for the host: undefined where KVM refuses. */
 function readMsr({ kernel, plain }: VcpuObject, index: number): bigint | undefined {
-  if (kernel.td) return kernel.td.run.msrs.read(index);
+  if (kernel.td) return kernel.td.run.msrs.read(index, 'host');
   return plain.msrs.get(index) ?? (isAdvertisedMsr(index) ? 0n : undefined);
 }
 
 function writeMsr({ kernel, plain }: VcpuObject, index: number, data: bigint): boolean {
-  if (kernel.td) return kernel.td.run.msrs.write(index, data);
+  if (kernel.td) return kernel.td.run.msrs.write(index, data, 'host');
   if (!isAdvertisedMsr(index)) return false;
   plain.msrs.set(index, data);
   return true;

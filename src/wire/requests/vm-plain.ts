@@ -1,3 +1,5 @@
+import { KVM_MEM_LOG_DIRTY_PAGES } from '../../kvm/constants.js';
+import { bitmapBytes, type MsrFilterArgument } from '../../mock/kernel/msr-filter.js';
 import { demand, Refusal } from '../../mock/kernel/refusal.js';
 import { io, ior, iow, iowr } from '../layout/ioctl.js';
 import {
@@ -20,10 +22,7 @@ const MIN_MMU_PAGES = 64n;
 const CLOCK_FLAGS = 0xe;
 const CLOCK_REALTIME = 4;
 const U64 = (1n << 64n) - 1n;
-const MSR_FILTER_MAX_BITMAP = 0x600;
 const PMU_FILTER_MAX_EVENTS = 300;
-/** KVM_CREATE_DEVICE_TEST has no device to find: no module that brings one is loaded. */
-const LOG_DIRTY_PAGES = 1;
 
 /** A request of a VM that reads a structure and only succeeds. */
 export const withStruct = <F extends Fields>(
@@ -83,11 +82,9 @@ function setClock(vm: VmObject, data: Decoded<(typeof kvmClockData)['fields']>):
 function loggedSlot({ kernel }: VmObject, slot: number) {
   demand(slot >>> 16 < (kernel.hasPrivateMem ? 1 : 2), 'kvm.dirty-log.arguments');
   const found = kernel.slots.byId(slot);
-  if (!found || (found.flags & LOG_DIRTY_PAGES) === 0) throw new Refusal('kvm.dirty-log.slot');
+  if (!found || (found.flags & KVM_MEM_LOG_DIRTY_PAGES) === 0) throw new Refusal('kvm.dirty-log.slot');
   return found;
 }
-
-const bitmapBytes = (pages: number): number => Math.ceil(pages / 64) * 8;
 
 /** kvm_get_dirty_log_protect(): nothing that the model executes makes a page dirty that has a log. */
 function getDirtyLog(vm: VmObject, { slot, dirty_bitmap }: Decoded<(typeof kvmDirtyLog)['fields']>, call: Call): void {
@@ -105,18 +102,16 @@ function clearDirtyLog(vm: VmObject, log: Decoded<(typeof kvmClearDirtyLog)['fie
   call.user.read(log.dirty_bitmap, bitmapBytes(log.num_pages));
 }
 
-/** kvm_vm_ioctl_set_msr_filter(). */
-function setMsrFilter(vm: VmObject, filter: Decoded<(typeof kvmMsrFilter)['fields']>, call: Call): void {
-  demand((filter.flags & ~1) === 0, 'kvm.msr-filter');
-  const ranges = filter.ranges.filter(({ nmsrs }) => nmsrs !== 0);
-  demand(ranges.length > 0 || filter.flags === 0, 'kvm.msr-filter');
-  for (const { flags, nmsrs, bitmap } of ranges) {
-    demand((flags & ~3) === 0 && flags !== 0, 'kvm.msr-filter');
-    const size = bitmapBytes(nmsrs);
-    demand(size <= MSR_FILTER_MAX_BITMAP, 'kvm.msr-filter');
-    call.user.read(bitmap, size);
-  }
-  vm.plain.msrFilter = filter;
+/** kvm_vm_ioctl_set_msr_filter(), with the bitmaps in the caller's memory. */
+function msrFilter(call: Call): MsrFilterArgument {
+  const { flags, ranges } = call.read(kvmMsrFilter);
+  const inMemory = ({ bitmap: address, ...range }: (typeof ranges)[number]) => ({
+    ...range,
+    get bitmap() {
+      return call.user.read(address, bitmapBytes(range.nmsrs));
+    },
+  });
+  return { flags, ranges: ranges.map(inMemory) };
 }
 
 function setPmuFilter(filter: Decoded<(typeof kvmPmuEventFilter)['fields']>, call: Call): void {
@@ -144,7 +139,15 @@ export const plainVmRequests: readonly Request<VmObject>[] = [
   withStruct('KVM_CREATE_DEVICE', iowr(0xe0, kvmCreateDevice), kvmCreateDevice, () => {
     throw new Refusal('kvm.device.type');
   }),
-  withStruct('KVM_X86_SET_MSR_FILTER', iow(0xc6, kvmMsrFilter), kvmMsrFilter, setMsrFilter),
+  {
+    name: 'KVM_X86_SET_MSR_FILTER',
+    number: iow(0xc6, kvmMsrFilter),
+    struct: kvmMsrFilter,
+    answer: ({ kernel }, call) => {
+      kernel.setMsrFilter(() => msrFilter(call));
+      return 0;
+    },
+  },
   withStruct('KVM_SET_PMU_EVENT_FILTER', iow(0xb2, kvmPmuEventFilter), kvmPmuEventFilter, (_, filter, call) =>
     setPmuFilter(filter, call),
   ),

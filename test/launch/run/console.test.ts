@@ -74,6 +74,19 @@ describe('a console', () => {
     expect(console.full).toBe(false);
   });
 
+  it('has room again when its reader lets go of it, as soon as it is asked to look', async () => {
+    const console = new Console({ full: 4 });
+    const reader = console.stream.getReader();
+    console.write(bytes('abcd'));
+    const waiting = console.room();
+    reader.releaseLock();
+    console.resume();
+    await waiting;
+    expect(console.full).toBe(false);
+    console.end();
+    expect(await read(console)).toBe('abcd');
+  });
+
   it('is never full without a reader: it keeps the end and counts what is gone', async () => {
     const console = new Console({ full: 1, kept: 5 });
     for (const text of ['abc', 'def', '', 'g']) console.write(bytes(text));

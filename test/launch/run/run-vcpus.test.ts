@@ -313,6 +313,15 @@ describe('hooks', () => {
     expect(outcome).toMatchObject({ how: 'timeout', vcpus: [{ exits: 1 }] });
   });
 
+  it('onExit that ends the run and then never settles does not hold up the end', async () => {
+    const ending = new AbortController();
+    const onExit = () => {
+      ending.abort();
+      return new Promise<void>(() => {});
+    };
+    expect(await run(making(inb(0x61)), { onExit, signal: ending.signal })).toMatchObject({ how: 'aborted' });
+  });
+
   it('onEvent hears of every exit with the answer, in order', async () => {
     const events: RunEvent[] = [];
     await run(making(inb(0x61)), { onEvent: (event) => events.push(event) });

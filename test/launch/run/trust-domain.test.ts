@@ -187,7 +187,17 @@ describe('MapGPA', () => {
 
   it('shares what no memory is, for devices, but makes nothing private there', async () => {
     const { changes, replies } = await converted(mapGpa(0xc000_0000n, 1n, SHARED), mapGpa(0xc000_0000n, 1n, PRIVATE));
-    expect(changes).toEqual([[0xc000_0000n, PAGE, 0n]]);
+    expect(changes).toEqual([]);
+    expect(replies).toEqual([0n, FAILED]);
+  });
+
+  it('asks KVM for no more than the memory that there is, however much the guest names', async () => {
+    const all = (1n << 52n) - 1n;
+    const { changes, replies } = await converted(mapGpa(0xff_f000n, all, SHARED), mapGpa(0xff_f000n, all, PRIVATE));
+    expect(changes).toEqual([
+      [0xff_f000n, PAGE, 0n],
+      [0xffff_0000n, 16n * PAGE, 0n],
+    ]);
     expect(replies).toEqual([0n, FAILED]);
   });
 
@@ -295,6 +305,8 @@ describe('GetQuote', () => {
     ['with an old answer in it', { outLength: 4 }, undefined, 0x8000_0000_0000_0000n],
     ['longer than itself', { inLength: 2 * 4096 - 23 }, undefined, 0x8000_0000_0000_0000n],
     ['of no size', {}, getQuote(GPA, 0n), 0x8000_0000_0000_0000n],
+    ['that is larger than 128 KiB', {}, getQuote(GPA, 33n * PAGE), 0x8000_0000_0000_0000n],
+    ['that is as large as can be', {}, getQuote(GPA, (1n << 64n) - PAGE), 0x8000_0000_0000_0000n],
     ['where no memory is', {}, getQuote(0xc000_0000n), 0x8000_0000_0000_0000n],
     ['that is not page-aligned', {}, getQuote(GPA + 8n), 0x8000_0000_0000_0002n],
   ])('refuses a buffer %s', async (_, header, exit, status) => {
@@ -305,6 +317,28 @@ describe('GetQuote', () => {
     };
     expect((await ask({ quote }, header, exit)).ret).toBe(status);
     expect(asked).toBe(false);
+  });
+
+  it('lets a guest that has 16 requests under way come again', async () => {
+    const results: (bigint | undefined)[] = [];
+    const memories: { write(offset: number, data: Uint8Array): void }[] = [];
+    const create = system.createMemory.bind(system);
+    system.createMemory = (size) => {
+      const memory = create(size);
+      memories.push(memory);
+      return memory;
+    };
+    const script = function* (): Script {
+      yield { ...share, args: [GPA, 17n, 0n] } as VcpuExit;
+      for (let page = 0n; page < 17n; page++) {
+        memories[0]!.write(Number(GPA + page * PAGE), Uint8Array.of(1));
+        results.push((yield getQuote(GPA + page * PAGE, PAGE)).ret);
+      }
+      yield out(0xf4, 0);
+    };
+    using td = await scripted(system, [script], { memory: '16MiB' });
+    await td.run({ quote: () => new Promise(() => {}) });
+    expect(results).toEqual([...Array(16).fill(0n), 1n]);
   });
 
   it('does not hold up the end of a TD: the handler hears that nobody waits any more', async () => {

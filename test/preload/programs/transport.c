@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -18,6 +19,7 @@
 #define ECHO _IO(KVM_IO, 0x03)     /* returns its argument */
 #define MAKE KVM_CREATE_VM         /* makes an object */
 #define MAKE_BADLY KVM_CREATE_VCPU /* makes one and writes to address 8 */
+#define STATISTICS _IO(KVM_IO, 0xce) /* a file: hello */
 #define FILL KVM_GET_REGS          /* writes 0xEE */
 #define WAIT KVM_RUN               /* until INTERRUPT, then EINTR */
 #define HANG_UP _IO(KVM_IO, 0xe9)
@@ -98,6 +100,24 @@ static void makes(void) {
   setrlimit(RLIMIT_NOFILE, &enough);
   fails(ioctl(kvm, MAKE_BADLY, 0), EFAULT, "one whose result cannot be written");
   check(open("/dev/null", O_RDONLY) == made + 1, "leaves no descriptor behind");
+}
+
+static void files(void) {
+  const int file = ioctl(kvm, STATISTICS, 0);
+  succeeds(file, "a request that makes the descriptor of a file");
+  check(file == kvm + 1, "it is the lowest free number");
+  check((fcntl(file, F_GETFD) & FD_CLOEXEC) != 0, "which exec closes");
+  check((fcntl(file, F_GETFL) & O_ACCMODE) == O_RDONLY, "and which cannot be written");
+  char text[16] = {0};
+  check(pread(file, text, sizeof text, 2) == 3 && memcmp(text, "llo", 3) == 0, "read at an offset");
+  struct stat status;
+  check(fstat(file, &status) == 0 && status.st_nlink == 0, "its name is gone");
+  fails(ioctl(file, ECHO, 1), ENOTTY, "it answers no request");
+  const struct rlimit limit = {.rlim_cur = (rlim_t)file + 1, .rlim_max = 4096};
+  setrlimit(RLIMIT_NOFILE, &limit);
+  fails(ioctl(kvm, STATISTICS, 0), EMFILE, "without a free number");
+  close(file);
+  fails(ioctl(kvm, STATISTICS, 1), EIO, "a model that says it made one and did not");
 }
 
 static void memory(void) {
@@ -255,6 +275,36 @@ static void threads(void) {
   check(wrong == 0, "eight threads get their own answers");
 }
 
+static void* forks_often(void* argument) {
+  const int number = (int)(long)argument;
+  sigset_t before, after_all;
+  sigemptyset(&before);
+  sigaddset(&before, SIGRTMIN + number);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  for (int i = 0; i < 20; i++) {
+    const pid_t child = fork();
+    if (child == 0) _exit(echo(kvm, i) == i ? 0 : 1);
+    int status = -1;
+    if (echo(kvm, 100 + i) != 100 + i) return "the parent's request went wrong";
+    if (waitpid(child, &status, 0) != child || status != 0) return "the child's request went wrong";
+  }
+  pthread_sigmask(SIG_SETMASK, NULL, &after_all);
+  for (int signal = 1; signal < NSIG; signal++) {
+    if (sigismember(&before, signal) != sigismember(&after_all, signal)) return "blocked signals are not as they were";
+  }
+  return NULL;
+}
+
+static void forking_threads(void) {
+  pthread_t ids[6];
+  for (long i = 0; i < 6; i++) pthread_create(&ids[i], NULL, forks_often, (void*)i);
+  for (int i = 0; i < 6; i++) {
+    void* wrong = NULL;
+    pthread_join(ids[i], &wrong);
+    check(wrong == NULL, "threads that fork at once%s%s", wrong ? ": " : "", wrong ? (const char*)wrong : "");
+  }
+}
+
 static void forks(char* self) {
   check(echo(kvm, 1) == 1, "before fork()");
   const pid_t child = fork();
@@ -299,6 +349,7 @@ static void closed_under_us(void) {
 static void lost(void) {
   fails(ioctl(kvm, HANG_UP, 0), EIO, "a request that the model hangs up on");
   check(echo(kvm, 1) == 1, "the next one makes a new connection");
+  fails(ioctl(kvm, WAIT, 1), EIO, "KVM_RUN that it hangs up on");
   for (int kind = 0; kind < 6; kind++) fails(ioctl(kvm, NONSENSE, kind), EIO, "an answer that is no message");
   check(echo(kvm, 2) == 2, "and the next one");
 }
@@ -331,12 +382,14 @@ int main(int argc, char** argv) {
                {"copies", copies},
                {"passed", passed},
                {"makes", makes},
+      {"files", files},
                {"memory", memory},
                {"polls", polls},
                {"maps", maps},
                {"signals", signals},
                {"handlers", handlers},
                {"threads", threads},
+               {"forking_threads", forking_threads},
                {"closed_under_us", closed_under_us},
                {"lost", lost},
                {"plain", plain}};

@@ -38,7 +38,6 @@ export const CR4_PCIDE = 0x2_0000;
 export const CR4_OSXSAVE = 0x4_0000;
 export const CR4_SMEP = 0x10_0000;
 export const CR4_SMAP = 0x20_0000;
-export const CR4_PKE = 0x40_0000;
 export const CR4_CET = 0x80_0000;
 
 export const EFER_SCE = 1;

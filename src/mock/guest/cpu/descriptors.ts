@@ -25,7 +25,7 @@ export const isNull = (selector: number): boolean => (selector & 0xfffc) === 0;
 /** The error code that names a selector. */
 export const selectorError = (selector: number): number => selector & 0xfffc;
 
-export function decodeDescriptor(selector: number, at: number, bytes: Uint8Array): Descriptor {
+function decodeDescriptor(selector: number, at: number, bytes: Uint8Array): Descriptor {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const low = view.getUint32(0, true);
   const high = view.getUint32(4, true);

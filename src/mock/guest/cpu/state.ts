@@ -1,5 +1,5 @@
 import { INITIAL_STATE } from '../initial-state.js';
-import { CR0_PE, CR4_MCE, EFER_LMA, RSP } from './bits.js';
+import { CR0_PE, CR4_MCE, EFER_LMA, IF, RSP } from './bits.js';
 import { Segment } from './segment.js';
 
 const TWO_32 = 0x1_0000_0000;
@@ -50,6 +50,13 @@ export class CpuState {
   cr8: number = 0;
   efer: number = Number(INITIAL_STATE.efer);
   xcr0: bigint = INITIAL_STATE.xcr0;
+  /**
+   * Address of the instruction in front of which STI, or a load of SS, holds interrupts back; NaN for none. Whoever cares for
+   * interrupts forgets it with every instruction.
+   */
+  shadowIp: number = Number.NaN;
+  /** The time-stamp counter; a tick a nanosecond of this machine's monotonic clock, if nobody says otherwise. */
+  tsc: () => bigint = () => process.hrtime.bigint();
   /** DR0 to DR7; breakpoints are kept and never hit. */
   readonly dr: BigUint64Array = BigUint64Array.of(0n, 0n, 0n, 0n, 0n, 0n, 0xffff_0ff0n, 0x400n);
   /** MSRs that are nothing but processor state, by index: see `OWN_MSRS`. EFER and the FS and GS bases are not here. */
@@ -94,6 +101,11 @@ export class CpuState {
   setSignedGpr(n: number, value: number): void {
     this.r32[2 * n] = value;
     this.r32[2 * n + 1] = Math.floor(value / TWO_32);
+  }
+
+  /** An external interrupt can be delivered between the last instruction and the next one. */
+  get interruptible(): boolean {
+    return (this.flags & IF) !== 0 && this.shadowIp !== this.ip;
   }
 
   get cpl(): number {

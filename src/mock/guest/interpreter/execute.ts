@@ -1,7 +1,6 @@
 import { RF, VECTOR } from '../cpu/bits.js';
 import { raise } from '../cpu/exceptions.js';
 import { EptViolation, GuestFault, Stuck, TripleFault } from '../cpu/fault.js';
-import type { LivePage } from '../cpu/physical-memory.js';
 import type { GuestEvent } from '../engine.js';
 import type { Op } from './code-cache.js';
 import { type Decoded, decode, disassemble, type Insn } from './decode.js';
@@ -17,14 +16,13 @@ function linearIp({ state }: Machine): number {
 }
 
 /** Up to 15 bytes at the instruction pointer. Those of a second page are read only where they are needed. */
-function fetchAndDecode(m: Machine, linear: number): { decoded: Decoded; page: LivePage | undefined } {
-  const { bytes, page } = m.fetch(linear);
+function fetchAndDecode(m: Machine, linear: number): { decoded: Decoded; crosses: boolean } {
   const { rip } = m.state;
-  const first = bytes.subarray(0, LONGEST);
+  const first = m.codeBytes(linear).subarray(0, LONGEST);
   const decoded = decode(first, rip, m.bits);
-  if (decoded !== 'more bytes' || first.length === LONGEST) return { decoded, page };
-  const rest = m.fetch(linear + first.length).bytes.subarray(0, LONGEST - first.length);
-  return { decoded: decode(Uint8Array.of(...first, ...rest), rip, m.bits), page: undefined };
+  if (decoded !== 'more bytes' || first.length === LONGEST) return { decoded, crosses: false };
+  const rest = m.codeBytes(linear + first.length).subarray(0, LONGEST - first.length);
+  return { decoded: decode(Uint8Array.of(...first, ...rest), rip, m.bits), crosses: true };
 }
 
 function translation(insn: Insn): Op {
@@ -37,16 +35,16 @@ function translation(insn: Insn): Op {
 function find(m: Machine, linear: number): Op {
   if (m.bits === 16) throw new Stuck('16-bit code');
   m.op = undefined;
-  const page = m.memory.page === undefined ? undefined : m.fetch(linear).page;
+  const page = m.codePage(linear);
   if (page !== undefined) {
     const known = m.enter(linear, page).ops[linear & (PAGE_SIZE - 1)];
     if (known !== undefined) return known;
   }
-  const { decoded, page: whole } = fetchAndDecode(m, linear);
+  const { decoded, crosses } = fetchAndDecode(m, linear);
   if (decoded === 'more bytes') throw new GuestFault(VECTOR.GP, 0);
   if (decoded === 'invalid') throw new GuestFault(VECTOR.UD);
   const op = translation(decoded);
-  if (whole !== undefined) m.code.add(linear & (PAGE_SIZE - 1), op);
+  if (page !== undefined && !crosses) m.code.add(linear & (PAGE_SIZE - 1), op);
   return op;
 }
 
@@ -78,8 +76,7 @@ function stuck(m: Machine, { why }: Stuck): GuestEvent {
   const { rip } = m.state;
   let bytes = new Uint8Array(0);
   try {
-    const { bytes: first } = m.fetch(linearIp(m));
-    bytes = first.slice(0, LONGEST);
+    bytes = m.codeBytes(linearIp(m)).slice(0, LONGEST);
   } catch {
     // What it was cannot be read; why it was not executed is known all the same.
   }
@@ -124,4 +121,24 @@ export function execute(m: Machine, most: number): GuestEvent | undefined {
     }
   }
   return undefined;
+}
+
+/** As {@link execute}, and ends in front of the first instruction that an external interrupt may come before. */
+export function executeToWindow(m: Machine, most: number): GuestEvent | undefined {
+  for (let left = most; left > 0; left--) {
+    if (m.state.interruptible) return { kind: 'interrupt-window' };
+    m.state.shadowIp = Number.NaN;
+    const event = stepSettled(m);
+    if (event !== undefined) return event;
+  }
+  return undefined;
+}
+
+function stepSettled(m: Machine): GuestEvent | undefined {
+  try {
+    executeOne(m);
+    return undefined;
+  } catch (error) {
+    return settled(m, error);
+  }
 }

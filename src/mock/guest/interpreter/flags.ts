@@ -2,7 +2,7 @@ import { AF, CF, OF, PF, SF, STATUS_FLAGS, ZF } from '../cpu/bits.js';
 import type { Machine } from './machine.js';
 
 /** PF of a result's low byte. */
-export const PARITY = Uint8Array.from({ length: 256 }, (_, byte) => {
+const PARITY = Uint8Array.from({ length: 256 }, (_, byte) => {
   let ones = 0;
   for (let bits = byte; bits !== 0; bits >>= 1) ones += bits & 1;
   return ones % 2 === 0 ? PF : 0;

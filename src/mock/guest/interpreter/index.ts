@@ -13,7 +13,7 @@ export function interpreterEngine(): GuestEngine {
   const tds = new Set<InterpreterTd>();
   return {
     name: 'interpreter',
-    description: 'interpreter: x86-64 in TypeScript, TDCALL decoded like every other instruction',
+    description: 'x86-64 in TypeScript, TDCALL decoded like every other instruction',
     openTd(space: GuestSpace): EngineTd {
       iced();
       const td: InterpreterTd = new InterpreterTd(space, () => tds.delete(td));

@@ -29,6 +29,7 @@ export class Machine {
   code: CodeCache = NO_CODE;
   readonly #reads = new Tlb();
   readonly #writes = new Tlb();
+  readonly #fetches = new Tlb();
   readonly #scratch = new DataView(new ArrayBuffer(8));
   readonly #scratchBytes = new Uint8Array(this.#scratch.buffer);
 
@@ -41,6 +42,7 @@ export class Machine {
   flush(): void {
     this.#reads.flush();
     this.#writes.flush();
+    this.#fetches.flush();
     this.code = NO_CODE;
   }
 
@@ -189,15 +191,30 @@ export class Machine {
     if ((linear & OFFSET) + size > PAGE_SIZE) this.#writable(linear + size - 1);
   }
 
-  /** Bytes of instructions at a linear address: up to the end of its page, and the page where they can be cached. */
-  fetch(linear: number): { bytes: Uint8Array; page: LivePage | undefined } {
+  /** The page of instructions at a linear address; undefined where the memory has no pages that can be used in place. */
+  codePage(linear: number): LivePage | undefined {
+    const number = Math.floor(linear / PAGE_SIZE);
+    const known = this.#fetches.find(number);
+    if (known !== undefined) return known;
+    const page = this.memory.page?.(this.#executable(linear));
+    if (page !== undefined) this.#fetches.add(number, page);
+    return page;
+  }
+
+  /** Bytes of instructions at a linear address, up to the end of its page. */
+  codeBytes(linear: number): Uint8Array {
+    const page = this.codePage(linear);
+    if (page !== undefined) return page.bytes.subarray(linear & OFFSET);
+    const gpa = this.#executable(linear);
+    const bytes = this.memory.read(gpa, Math.min(15, PAGE_SIZE - (gpa % PAGE_SIZE)));
+    if (bytes === undefined) throw new EptViolation(gpa, unsigned(linear), 'execute');
+    return bytes;
+  }
+
+  #executable(linear: number): number {
     const gpa = this.#physical(linear, 'execute');
     if (this.memory.executable?.(gpa) === false) throw new Stuck('code in shared memory, which a TD cannot execute');
-    const page = this.memory.page?.(gpa);
-    const offset = gpa % PAGE_SIZE;
-    const bytes = page?.bytes.subarray(offset) ?? this.memory.read(gpa, Math.min(15, PAGE_SIZE - offset));
-    if (bytes === undefined) throw new EptViolation(gpa, unsigned(linear), 'execute');
-    return { bytes, page };
+    return gpa;
   }
 
   /** Makes the decoded instructions of this page the current ones. */

@@ -29,7 +29,7 @@ export interface Place64 {
 }
 
 /** Segment, limit and rights of an access in 32-bit code: SDM volume 3, 6.3 and 6.5. */
-export function checkSegment(name: SegmentName, segment: Segment, offset: number, size: number, write: boolean): void {
+function checkSegment(name: SegmentName, segment: Segment, offset: number, size: number, write: boolean): void {
   const last = offset + size - 1;
   const { expandDown, limit, big } = segment;
   const outside = expandDown ? offset <= limit || last > (big ? 0xffff_ffff : 0xffff) : last > limit;

@@ -10,9 +10,12 @@ export class SpaceMemory implements PhysicalMemory {
   readonly #pages: Map<number, LivePage> = new Map();
   /** Rises whenever pages appear or go: what was remembered of them is not valid any more. */
   generation = 0;
+  /** The guest's time-stamp counter, where the space has one. */
+  readonly tsc: (() => bigint) | undefined;
 
   constructor(space: GuestSpace) {
     this.#space = space;
+    this.tsc = space.tsc && (() => space.tsc!());
   }
 
   #isShared(gpa: number): boolean {

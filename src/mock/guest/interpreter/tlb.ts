@@ -1,6 +1,7 @@
 import type { LivePage } from '../cpu/physical-memory.js';
 
-const SLOTS = 256;
+// As many as the second-level TLBs of processors have.
+const SLOTS = 2048;
 
 /** Translations of one kind of access: page numbers to pages whose bytes can be used in place. Direct-mapped. */
 export class Tlb {

@@ -4,7 +4,7 @@ import { GuestFault } from '../cpu/fault.js';
 import type { CpuState } from '../cpu/state.js';
 import { initialState, signed } from '../cpu/state.js';
 import type { EngineVcpu, GuestEvent, ProcessorMode } from '../engine.js';
-import { deliver, execute, settled } from './execute.js';
+import { deliver, execute, executeToWindow, settled } from './execute.js';
 import { Machine } from './machine.js';
 import type { SpaceMemory } from './space-memory.js';
 
@@ -61,11 +61,13 @@ export class InterpreterVcpu implements EngineVcpu {
   #budget = SLICE;
   #running = false;
   #closed = false;
+  interruptWindow = false;
 
   constructor(memory: SpaceMemory, gprs: BigUint64Array) {
     this.#memory = memory;
     this.#machine = new Machine(this.#state, memory);
     this.#state.gprs.set(gprs);
+    if (memory.tsc !== undefined) this.#state.tsc = memory.tsc;
     this.mode = new Mode(this.#state);
   }
 
@@ -90,6 +92,14 @@ export class InterpreterVcpu implements EngineVcpu {
     this.#machine.flush(); // AC
   }
 
+  get injecting(): boolean {
+    return this.#pending !== undefined;
+  }
+
+  get interruptible(): boolean {
+    return !this.injecting && this.#state.interruptible;
+  }
+
   inject(vector: number, errorCode?: number, cr2?: bigint): void {
     this.#pending = new GuestFault(vector, errorCode, cr2);
   }
@@ -111,7 +121,7 @@ export class InterpreterVcpu implements EngineVcpu {
       }
       this.#pending = undefined;
     }
-    return execute(this.#machine, this.#budget);
+    return (this.interruptWindow ? executeToWindow : execute)(this.#machine, this.#budget);
   }
 
   async run(signal: AbortSignal): Promise<GuestEvent> {

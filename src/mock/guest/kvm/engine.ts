@@ -11,7 +11,11 @@ export interface KvmEngineOptions {
   patchTdcall?: boolean;
   /** Whether code of CPL 0 runs at CPL 3; left out: where KVM emulates it and a small guest finds no difference. */
   deprivilege?: boolean;
+  /** Refuse a host whose guests see features in CPUID that were hidden from them. */
+  exactCpuid?: boolean;
 }
+
+const UNHIDDEN = 'this kernel’s guests see features in CPUID that were hidden from them';
 
 /** Executes TDs' instructions on plain VMs of a real KVM. */
 class KvmEngine implements GuestEngine {
@@ -29,7 +33,8 @@ class KvmEngine implements GuestEngine {
       ? 'replaced in code by a port write of its length'
       : 'seen where KVM’s emulator gives it up (KVM_EXIT_INTERNAL_ERROR)';
     const bits = abilities.sharedBits.join(' or ');
-    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}${this.#speed()}`;
+    const seen = abilities.unhidden === 0 ? '' : `; ${UNHIDDEN}`;
+    this.description = `a plain VM of ${system.description}; TDCALL is ${how}; SHARED bit ${bits}${this.#speed()}${seen}`;
   }
 
   #speed(): string {
@@ -41,14 +46,16 @@ class KvmEngine implements GuestEngine {
   }
 
   openTd(space: GuestSpace): EngineTd {
-    const td = new KvmTd(this.system, space, this.abilities, this.patchTdcall, this.deprivileges);
+    const td: KvmTd = new KvmTd(this.system, space, this.abilities, this.patchTdcall, {
+      deprivileges: this.deprivileges,
+      onClose: () => this.#tds.delete(td),
+    });
     this.#tds.add(td);
     return td;
   }
 
   close(): void {
     for (const td of this.#tds) td.close();
-    this.#tds.clear();
     this.system.close();
   }
 }
@@ -67,6 +74,7 @@ export async function kvmEngine(open: () => KvmSystem, options: KvmEngineOptions
   const system = open();
   try {
     const abilities = await probe(system);
+    if (options.exactCpuid && abilities.unhidden !== 0) throw new Error(UNHIDDEN);
     const patchTdcall = options.patchTdcall ?? abilities.tdcall === 'undefined-opcode';
     const slow = abilities.emulates !== undefined;
     const deprivileges = options.deprivilege ?? (slow && (await isFaithful(system, abilities)));

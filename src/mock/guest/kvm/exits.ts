@@ -30,6 +30,9 @@ export async function handleExit(vcpu: KvmEngineVcpu, exit: VcpuExit): Promise<A
     case 'internal-error':
       if (exit.suberror === 1) return emulationFailed(vcpu);
       return stuck(vcpu, `KVM gave up: KVM_EXIT_INTERNAL_ERROR, suberror ${exit.suberror}, ${exit.data.join(' ')}`);
+    case 'irq-window-open':
+      vcpu.pull();
+      return { event: { kind: 'interrupt-window' } };
     case 'intr':
       return go;
     case 'fail-entry':

@@ -1,3 +1,4 @@
+import type { CpuidEntry } from '../../../kvm/cpuid.js';
 import type { KvmSegment, KvmSystem, KvmVcpu, VcpuExit } from '../../../kvm/index.js';
 import { hostTable } from './cpuid-table.js';
 
@@ -14,6 +15,11 @@ export interface Abilities {
    * millions of instructions a second, roughly.
    */
   emulates?: number;
+  /**
+   * Features that a guest sees in CPUID(1).ECX although its table (KVM_SET_CPUID2) leaves them out. 0 wherever the processor lets
+   * KVM answer CPUID; a kernel without VMX and SVM may have to show its guests what they can execute anyway.
+   */
+  unhidden: number;
 }
 
 const CODE = 0x1000;
@@ -25,6 +31,10 @@ const LARGE_PAGE = 0xe3n; // present, writable, accessed, dirty, large
 const TABLE = 0x23n;
 const OUT = [0xe6, 0x80, 0xf4];
 const TDCALL = [0x66, 0x0f, 0x01, 0xcc, 0xf4];
+/** mov eax, 1; cpuid; hlt */
+const CPUID = [0xb8, 1, 0, 0, 0, 0x0f, 0xa2, 0xf4];
+/** CPUID(1).ECX: FMA, AVX, F16C, which hang on XFAM. */
+const AVX = 0x3000_1000;
 /** mov al, [0x200000]; hlt */
 const READ_WINDOW = [0x8a, 0x04, 0x25, 0, 0, 0x20, 0, 0xf4];
 const ROUNDS = 10_000;
@@ -53,6 +63,7 @@ const segment = (type: number, l: number): KvmSegment => ({
 interface Outcome {
   exit: VcpuExit;
   rip: bigint;
+  rcx: bigint;
   milliseconds: number;
 }
 
@@ -67,11 +78,12 @@ async function runOnce(system: KvmSystem, code: readonly number[], window: bigin
     memory.write(DIRECTORY, new Uint8Array(BigUint64Array.of(LARGE_PAGE, window | LARGE_PAGE).buffer));
     vm.setUserMemoryRegion({ slot: 0, gpa: 0n, size: MEMORY, memory });
     const vcpu = vm.createVcpu(0);
-    vcpu.setCpuid2(hostTable(system.getSupportedCpuid(), 52));
+    vcpu.setCpuid2(hostTable(system.getSupportedCpuid(), 52).map(withoutAvx));
     enterLongMode(vcpu);
     const start = performance.now();
     const exit = await vcpu.run({ signal: AbortSignal.timeout(TIME_LIMIT) });
-    return { exit, rip: vcpu.getRegs().rip, milliseconds: performance.now() - start };
+    const { rip, rcx } = vcpu.getRegs();
+    return { exit, rip, rcx, milliseconds: performance.now() - start };
   } finally {
     vm.close();
     memory.close();
@@ -111,6 +123,15 @@ async function takesShared(system: KvmSystem, bit: number): Promise<boolean> {
   return exit.reason === 'mmio' && exit.gpa === shared;
 }
 
+const withoutAvx = (entry: CpuidEntry): CpuidEntry =>
+  entry.function === 1 ? { ...entry, ecx: (entry.ecx & ~AVX) >>> 0 } : entry;
+
+async function unhidden(system: KvmSystem): Promise<number> {
+  const { exit, rcx } = await runOnce(system, CPUID, 0n);
+  if (exit.reason !== 'hlt') throw new Error(`a guest's CPUID ends in "${exit.reason}"`);
+  return Number(rcx & BigInt(AVX));
+}
+
 /** Millions of privileged instructions a second, where they are so few that no processor executes them. */
 async function emulatedSpeed(system: KvmSystem): Promise<number | undefined> {
   const { milliseconds } = await runOnce(system, LOOP, 0n);
@@ -119,7 +140,7 @@ async function emulatedSpeed(system: KvmSystem): Promise<number | undefined> {
 }
 
 /**
- * Finds out by tiny guests how TDCALL, ports and addresses with a SHARED bit appear on this host.
+ * Finds out by tiny guests how TDCALL, CPUID, ports and addresses with a SHARED bit appear on this host.
  * @throws Error that says what a plain VM does not do here; KvmError of a refused request.
  */
 export async function probe(system: KvmSystem): Promise<Abilities> {
@@ -133,6 +154,7 @@ export async function probe(system: KvmSystem): Promise<Abilities> {
     tdcall: await tdcall(system),
     outAdvances: await outAdvances(system),
     sharedBits,
+    unhidden: await unhidden(system),
     ...(emulates !== undefined && { emulates }),
   };
 }

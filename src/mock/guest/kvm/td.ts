@@ -24,6 +24,13 @@ const KVM_X86_QUIRK_FIX_HYPERCALL_INSN = 1 << 5;
 /** What plain KVM does by itself, and a TD's module does not let it. */
 const PATCHED: readonly Patched[] = ['cpuid', 'wbinvd', 'invd', 'rdpmc', 'xsetbv', 'monitor', 'mwait', 'vmcall'];
 
+export interface KvmTdOptions {
+  /** Run code of CPL 0 at CPL 3; default false. */
+  deprivileges?: boolean;
+  /** Called when it is closed. */
+  onClose?: () => void;
+}
+
 /** A TD's guest in a plain VM. */
 export class KvmTd implements EngineTd {
   readonly memory: PrivateMemory;
@@ -36,6 +43,9 @@ export class KvmTd implements EngineTd {
   readonly #regions: Region[] = [];
   /** What of its private memory is code, for deprivileged vCPUs. */
   readonly code: CodePages = new CodePages();
+  /** Code of CPL 0 runs at CPL 3. */
+  readonly deprivileges: boolean;
+  readonly #onClose: () => void;
   #running = 0;
   #emulated = 0;
 
@@ -44,9 +54,10 @@ export class KvmTd implements EngineTd {
     private readonly space: GuestSpace,
     readonly abilities: Abilities,
     patchTdcall: boolean,
-    /** Run code of CPL 0 at CPL 3. */
-    readonly deprivileges: boolean = false,
+    { deprivileges = false, onClose = () => {} }: KvmTdOptions = {},
   ) {
+    this.deprivileges = deprivileges;
+    this.#onClose = onClose;
     const bit = Math.log2(space.sharedBit);
     if (!abilities.sharedBits.includes(bit)) {
       const others = abilities.sharedBits.join(', ');
@@ -163,5 +174,6 @@ export class KvmTd implements EngineTd {
     this.#slots.close();
     for (const region of this.#regions) region.close();
     this.#regions.length = 0;
+    this.#onClose();
   }
 }

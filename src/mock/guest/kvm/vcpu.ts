@@ -41,6 +41,7 @@ export class KvmEngineVcpu implements EngineVcpu {
   #started = false;
   #closed = false;
   #injection: Injection | undefined;
+  interruptWindow = false;
   /** `memory.generation` when KVM was entered last. */
   generation = -1;
   #deprivileged: Deprivileged | undefined;
@@ -74,6 +75,14 @@ export class KvmEngineVcpu implements EngineVcpu {
 
   set rflags(value: bigint) {
     this.state.rflags = value;
+  }
+
+  get injecting(): boolean {
+    return this.#injection !== undefined;
+  }
+
+  get interruptible(): boolean {
+    return !this.injecting && this.state.interruptible && this.kvm.getVcpuEvents().interrupt.shadow === 0;
   }
 
   inject(vector: number, errorCode?: number, cr2?: bigint): void {
@@ -119,10 +128,20 @@ export class KvmEngineVcpu implements EngineVcpu {
         continue;
       }
       if (answer.event.kind === 'interrupted') this.#stop();
+      else if (this.#missedWindow(answer.event)) return { kind: 'interrupt-window' };
       else this.td.discovery.explore(this.state, codeAddress(this.state), codeBits(this.state));
       if (answer.event.kind === 'tdcall') this.#call = { event: answer.event, rip: this.rip, code: this.bytesAt() };
       return answer.event;
     }
+  }
+
+  /**
+   * Where KVM emulates privileged code it may not look for the window before the next exit. The interrupt then comes in front
+   * of the instruction that the event is about, which has not begun.
+   */
+  #missedWindow({ kind }: GuestEvent): boolean {
+    const beforeInstruction = kind === 'tdcall' || kind === 'instruction' || kind === 'io' || kind === 'ept-violation';
+    return this.interruptWindow && beforeInstruction && this.interruptible;
   }
 
   /**
@@ -144,6 +163,8 @@ export class KvmEngineVcpu implements EngineVcpu {
     if (exit.reason !== 'shutdown' || !this.#deprivileged?.active) return await handleExit(this, exit);
     const event = await this.#deprivileged.trapped();
     if (event !== undefined) return { event };
+    // What opens the window, STI or IRET, traps.
+    if (this.interruptWindow && this.interruptible) return { event: { kind: 'interrupt-window' } };
     this.push();
     return {};
   }
@@ -159,12 +180,13 @@ export class KvmEngineVcpu implements EngineVcpu {
    * one that can run deprivileged without anything to see of it.
    */
   async #enter(signal: AbortSignal, reply: ExitReply | undefined): Promise<VcpuExit | 'slice' | undefined> {
+    const { interruptWindow } = this;
     const sliced = this.td.deprivileges && !this.#deprivileged?.active;
     this.td.enter(sliced);
     this.generation = this.td.memory.generation;
     const either = sliced ? AbortSignal.any([signal, AbortSignal.timeout(this.#slice)]) : signal;
     try {
-      return await this.kvm.run({ signal: either, ...(reply !== undefined && { reply }) });
+      return await this.kvm.run({ signal: either, interruptWindow, ...(reply !== undefined && { reply }) });
     } catch (error) {
       if (error instanceof AbortError) return signal.aborted ? undefined : 'slice';
       throw error;
@@ -219,6 +241,7 @@ export class KvmEngineVcpu implements EngineVcpu {
     }
     this.#sregs = this.kvm.getSregs();
     takeKvmState(this.state, this.kvm.getRegs(), this.#sregs);
+    this.state.shadowIp = Number.NaN;
     this.#sregsChanged = false;
   }
 

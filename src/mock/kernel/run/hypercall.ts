@@ -54,15 +54,19 @@ function kickCpu({ td }: TdRun, _flags: bigint, apicId: bigint): bigint {
   return 0n;
 }
 
-/** kvm_pv_send_ipi(): a set of 128 APIC ids from `min` on; how many vCPUs took the interrupt. */
+/** kvm_pv_send_ipi(): two sets of 64 APIC ids from `min` on, a u32 that may wrap in between; how many vCPUs took the interrupt. */
 function sendIpi({ td }: TdRun, low: bigint, high: bigint, min: bigint, icr: bigint): bigint {
   if ((icr & ICR_DESTINATION) !== 0n) return EINVAL;
-  const ids = low | (high << 64n);
-  const first = Number(min & 0xffff_ffffn);
   let count = 0n;
-  for (const { id, td: vcpu } of td.vm.vcpus.values()) {
-    if (id < first || id >= first + 128 || ((ids >> BigInt(id - first)) & 1n) === 0n) continue;
-    if (vcpu?.run.apic.accept(Number(icr & 0x700n), Number(icr & 0xffn))) count++;
+  for (const [ids, first] of [
+    [low, BigInt.asUintN(32, min)],
+    [high, BigInt.asUintN(32, min + 64n)],
+  ] as const) {
+    for (const { id, td: vcpu } of td.vm.vcpus.values()) {
+      const bit = BigInt(id) - first;
+      if (bit < 0n || bit >= 64n || ((ids >> bit) & 1n) === 0n) continue;
+      if (vcpu?.run.apic.accept(Number(icr & 0x700n), Number(icr & 0xffn))) count++;
+    }
   }
   return count;
 }

@@ -1,5 +1,8 @@
 import { findCpuidEntry } from '../cpuid2.js';
 import type { TdVcpu } from '../td-vcpu.js';
+import { ApicTimer, TIMER_MODE } from './apic-timer.js';
+import { apicsOf, type Destination, deliverTo, MODE } from './irq-delivery.js';
+import { PostedInterrupts } from './posted-interrupts.js';
 
 /** Registers of the x2APIC by MSR - 0x800 (SDM volume 3, table 12-6). */
 const REG = {
@@ -33,8 +36,8 @@ const EXTINT = 0x700;
 const SPIV_ENABLED = 0x100;
 const SPIV_BITS = 0x13ff;
 const TSC_DEADLINE_TIMER = 1 << 24;
-const TSC_DEADLINE_MODE = 2 << 17;
 const VECTOR = 0xff;
+const DELIVERY_MODE = 0x700;
 const U32 = 0xffff_ffffn;
 
 /** apic_lvt_mask: bits of an LVT entry that are kept; the timer's mode comes on top. */
@@ -56,25 +59,37 @@ const READABLE: ReadonlySet<number> = new Set([
 
 const ICR_RESERVED = 0xfff3_2000n;
 const ICR_BUSY = 0x1000n;
-const MODE = { FIXED: 0, LOWEST: 0x100, NMI: 0x400 } as const;
-const NMI_VECTOR = 2;
 const LOGICAL = 0x800;
 const SHORTHAND = { NONE: 0, SELF: 0x4_0000, ALL: 0x8_0000, OTHERS: 0xc_0000 } as const;
 const BROADCAST = 0xffff_ffff;
+const MSI_BROADCAST = 0xff;
 
 /**
- * KVM's local APIC of a TD's vCPU (lapic.c) in x2APIC mode, as far as the guest reaches it with TDG.VP.VMCALL: a file of
- * registers, and interprocessor interrupts, which are posted. The timer counts nothing.
+ * KVM's local APIC of a TD's vCPU (lapic.c, guest_apic_protected) in x2APIC mode, as far as the guest reaches it with
+ * TDG.VP.VMCALL: a file of registers, interprocessor interrupts, the timer. Interrupts are posted; what is requested and in
+ * service is the TDX module's virtual-APIC page to know.
  */
 export class LocalApic {
-  /** Vectors posted since the guest was last entered; an NMI counts as vector 2. */
-  readonly posted = new Set<number>();
+  readonly posted = new PostedInterrupts();
+  /** vcpu->arch.nmi_pending. */
+  nmi = false;
+  readonly timer: ApicTimer;
   readonly #regs = new Map<number, number>();
   #icr = 0n;
-  #deadline = 0n;
 
   constructor(private readonly vcpu: TdVcpu) {
     const { id, vm } = vcpu.vcpu;
+    this.timer = new ApicTimer({
+      clock: vm.host.clock,
+      get busCycleNs() {
+        return vm.apicBusCycleNs;
+      },
+      get tscKhz() {
+        return vcpu.vcpu.virtualTscKhz;
+      },
+      guestTsc: () => vcpu.td.guestTsc(),
+      expired: () => this.#deliverLocal(REG.LVTT),
+    });
     for (const lvt of Object.keys(LVT_BITS)) this.#regs.set(Number(lvt), MASKED);
     if (id === vm.bspVcpuId) this.#regs.set(REG.LVT0, EXTINT);
     this.#regs.set(REG.ID, id);
@@ -83,10 +98,17 @@ export class LocalApic {
     this.#regs.set(REG.SPIV, 0xff);
   }
 
+  /** The x2APIC id. */
+  get id(): number {
+    return this.#reg(REG.ID);
+  }
+
   /** kvm_x2apic_msr_read(): undefined where there is no such register. @param reg MSR - 0x800. */
   read(reg: number): bigint | undefined {
     if (!READABLE.has(reg)) return undefined;
     if (reg === REG.ICR) return this.#icr;
+    if (reg === REG.TMICT) return BigInt(this.timer.initialCount);
+    if (reg === REG.TMCCT) return BigInt(this.timer.currentCount);
     return BigInt(this.#reg(reg));
   }
 
@@ -103,10 +125,11 @@ export class LocalApic {
           for (const lvt of Object.keys(LVT_BITS).map(Number)) this.#regs.set(lvt, this.#reg(lvt) | MASKED);
         return true;
       case REG.TMICT:
-        if (!this.#tscDeadlineMode) this.#regs.set(reg, value);
+        this.timer.initialCount = value;
         return true;
       case REG.TDCR:
         this.#regs.set(reg, value & 0xb);
+        this.timer.divideConfiguration = value & 0xb;
         return true;
       case REG.ESR:
         return value === 0;
@@ -119,36 +142,33 @@ export class LocalApic {
     }
   }
 
-  /** MSR_IA32_TSC_DEADLINE: 0, and ignored, unless the timer is in that mode. */
-  get tscDeadline(): bigint {
-    return this.#tscDeadlineMode ? this.#deadline : 0n;
-  }
-
-  set tscDeadline(tsc: bigint) {
-    if (this.#tscDeadlineMode) this.#deadline = tsc;
-  }
-
   /** __apic_accept_irq(): INIT and start-up IPIs do nothing to a TD's vCPU. True where it was accepted. */
   accept(mode: number, vector: number): boolean {
-    if (mode === MODE.NMI) this.posted.add(NMI_VECTOR);
-    else if ((mode === MODE.FIXED || mode === MODE.LOWEST) && this.#enabled) this.posted.add(vector);
-    else return false;
-    this.vcpu.run.wake();
+    if (mode === MODE.NMI) {
+      // Written to the module at the next entry: a vCPU that is inside has to leave for it.
+      this.nmi = true;
+      this.vcpu.run.kick();
+    } else if ((mode === MODE.FIXED || mode === MODE.LOWEST) && this.#enabled) {
+      this.posted.post(vector);
+      this.vcpu.run.notify();
+    } else return false;
     return true;
+  }
+
+  /** kvm_apic_local_deliver(). */
+  #deliverLocal(lvt: number): void {
+    const entry = this.#reg(lvt);
+    if ((entry & MASKED) === 0) this.accept(entry & DELIVERY_MODE, entry & VECTOR);
   }
 
   get #enabled(): boolean {
     return (this.#reg(REG.SPIV) & SPIV_ENABLED) !== 0;
   }
 
-  get #tscDeadlineMode(): boolean {
-    return (this.#reg(REG.LVTT) & this.#timerModes) === TSC_DEADLINE_MODE;
-  }
-
   /** lapic_timer.timer_mode_mask: TSC-deadline mode needs CPUID(1).ECX[24]. */
   get #timerModes(): number {
     const features = findCpuidEntry(this.vcpu.vcpu.cpuid, 1, 0)?.ecx ?? 0;
-    return (features & TSC_DEADLINE_TIMER) !== 0 ? 3 << 17 : 1 << 17;
+    return (features & TSC_DEADLINE_TIMER) !== 0 ? TIMER_MODE.PERIODIC | TIMER_MODE.TSC_DEADLINE : TIMER_MODE.PERIODIC;
   }
 
   #reg(reg: number): number {
@@ -157,12 +177,9 @@ export class LocalApic {
 
   #writeLvt(reg: number, value: number): boolean {
     const kept = LVT_BITS[reg]! | (reg === REG.LVTT ? this.#timerModes : 0);
-    const wasDeadline = this.#tscDeadlineMode;
-    this.#regs.set(reg, (this.#enabled ? value : value | MASKED) & kept);
-    if (reg === REG.LVTT && wasDeadline !== this.#tscDeadlineMode) {
-      this.#regs.set(REG.TMICT, 0);
-      this.#deadline = 0n;
-    }
+    const entry = (this.#enabled ? value : value | MASKED) & kept;
+    this.#regs.set(reg, entry);
+    if (reg === REG.LVTT) this.timer.setMode(entry & this.#timerModes);
     return true;
   }
 
@@ -175,25 +192,20 @@ export class LocalApic {
   }
 
   /** kvm_apic_send_ipi(). */
-  #send(icr: number, destination: number): void {
+  #send(icr: number, id: number): void {
     const shorthand = icr & SHORTHAND.OTHERS;
-    for (const { td } of this.vcpu.td.vm.vcpus.values()) {
-      if (!td) continue;
-      const { apic } = td.run;
-      const self = apic === this;
-      const meant =
-        shorthand === SHORTHAND.NONE
-          ? apic.#matches(destination, (icr & LOGICAL) !== 0)
-          : shorthand === SHORTHAND.ALL || self === (shorthand === SHORTHAND.SELF);
-      if (meant) apic.accept(icr & 0x700, icr & VECTOR);
-    }
+    const apics = apicsOf(this.vcpu.td.vm).filter((apic) => {
+      if (shorthand === SHORTHAND.NONE) return apic.matches({ id, logical: (icr & LOGICAL) !== 0 });
+      return shorthand === SHORTHAND.ALL || (apic === this) === (shorthand === SHORTHAND.SELF);
+    });
+    deliverTo(apics, icr & DELIVERY_MODE, icr & VECTOR);
   }
 
-  /** kvm_apic_match_physical_addr(), kvm_apic_match_logical_addr(). */
-  #matches(destination: number, logical: boolean): boolean {
-    if (destination === BROADCAST) return true;
-    if (!logical) return destination === this.#reg(REG.ID);
+  /** kvm_apic_match_dest(), of a local APIC in x2APIC mode. */
+  matches({ id, logical, msi }: Destination): boolean {
+    if (id === (msi ? MSI_BROADCAST : BROADCAST)) return true;
+    if (!logical) return id === this.#reg(REG.ID);
     const ldr = this.#reg(REG.LDR);
-    return ldr >>> 16 === destination >>> 16 && (ldr & destination & 0xffff) !== 0;
+    return ldr >>> 16 === id >>> 16 && (ldr & id & 0xffff) !== 0;
   }
 }

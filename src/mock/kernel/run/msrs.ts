@@ -1,8 +1,8 @@
 import { maxPhyAddr } from '../cpuid2.js';
+import { MachineCheck } from './machine-check.js';
 import type { TdRun } from './td-run.js';
 
 const APIC_BASE_MSR = 0x800;
-const U64 = (1n << 64n) - 1n;
 
 /** MSR addresses (SDM volume 4; KVM's own in asm/kvm_para.h). */
 const MSR = {
@@ -12,8 +12,6 @@ const MSR = {
   PLATFORM_INFO: 0xce,
   MTRRCAP: 0xfe,
   MISC_FEATURES_ENABLES: 0x140,
-  MCG_CAP: 0x179,
-  MCG_STATUS: 0x17a,
   MISC_ENABLE: 0x1a0,
   POWER_CTL: 0x1fc,
   PAT: 0x277,
@@ -26,10 +24,13 @@ const MSR = {
 /** tdx_has_emulated_msr(): registers of the x2APIC that the processor virtualises, so KVM does not have them. */
 const VIRTUALISED_X2APIC: ReadonlySet<number> = new Set([0x08, 0x0a, 0x0b, 0x10, 0x18, 0x20]);
 
+/** Who asks (msr_data.host_initiated): the TD, or user space with KVM_GET_MSRS and KVM_SET_MSRS. */
+export type Asker = 'guest' | 'host';
+
 /** One MSR: how it reads, and whether it takes a value. */
 interface Msr {
-  read(run: TdRun): bigint | undefined;
-  write(run: TdRun, data: bigint): boolean;
+  read(run: TdRun, asker: Asker): bigint | undefined;
+  write(run: TdRun, data: bigint, asker: Asker): boolean;
 }
 
 const readOnly = (read: Msr['read']): Msr => ({ read, write: () => false });
@@ -45,6 +46,16 @@ const kept = (index: number, reset = 0n, accepts: (data: bigint, run: TdRun) => 
   },
 });
 
+/** As `msr`, and user space has a value of its own there that `accepts` decides on. */
+const hostSets = (index: number, msr: Msr, accepts: (data: bigint) => boolean = () => true): Msr => ({
+  read: (run, asker) => run.msrs.kept.get(index) ?? msr.read(run, asker),
+  write: (run, data, asker) => {
+    if (asker === 'guest') return msr.write(run, data, asker);
+    if (accepts(data)) run.msrs.kept.set(index, data);
+    return accepts(data);
+  },
+});
+
 const bytesOf = (data: bigint): number[] =>
   Array.from({ length: 8 }, (_, i) => Number((data >> BigInt(8 * i)) & 0xffn));
 /** UC, WC, WT, WP, WB; a page attribute may be UC- too. */
@@ -55,9 +66,16 @@ const lowByte = (data: bigint): number => Number(data & 0xffn);
 const MISC_ENABLE_EMON = 1n << 7n;
 /** BTS and PEBS unavailable. */
 const MISC_ENABLE_PMU = 3n << 11n;
+const FEAT_CTL_LOCKED = 1n;
+const FEAT_CTL_LMCE = 1n << 20n;
 const APIC_BASE_X2APIC = 0xfee0_0c00n;
 const APIC_BASE_BSP = 0x100n;
-const MC_BANKS = 32;
+
+const PLATFORM_INFO_CPUID_FAULT = 1n << 31n;
+const platformInfo = hostSets(MSR.PLATFORM_INFO, constant(PLATFORM_INFO_CPUID_FAULT));
+/** supports_cpuid_fault(). */
+const mayFault = (run: TdRun, data: bigint): boolean =>
+  data === 1n && (platformInfo.read(run, 'guest')! & PLATFORM_INFO_CPUID_FAULT) !== 0n;
 
 const miscEnable = kept(MSR.MISC_ENABLE, MISC_ENABLE_PMU);
 
@@ -66,21 +84,20 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
     MSR.APICBASE,
     readOnly(({ vcpu: { vcpu } }) => APIC_BASE_X2APIC | (vcpu.id === vcpu.vm.bspVcpuId ? APIC_BASE_BSP : 0n)),
   ],
-  [MSR.FEAT_CTL, constant(1n)],
-  [MSR.UCODE_REV, { read: () => 0n, write: () => true }],
-  [MSR.PLATFORM_INFO, constant(1n << 31n)],
+  [MSR.FEAT_CTL, readOnly(({ msrs }) => FEAT_CTL_LOCKED | (msrs.machineCheck.hasLocal ? FEAT_CTL_LMCE : 0n))],
+  [MSR.UCODE_REV, hostSets(MSR.UCODE_REV, { read: () => 0n, write: () => true })],
+  [MSR.PLATFORM_INFO, platformInfo],
   [MSR.MTRRCAP, constant(0x508n)],
-  [MSR.MISC_FEATURES_ENABLES, kept(MSR.MISC_FEATURES_ENABLES, 0n, (data) => data <= 1n)],
-  [MSR.MCG_CAP, constant(BigInt(MC_BANKS))],
-  [MSR.MCG_STATUS, kept(MSR.MCG_STATUS)],
+  [MSR.MISC_FEATURES_ENABLES, kept(MSR.MISC_FEATURES_ENABLES, 0n, (data, run) => data === 0n || mayFault(run, data))],
   [
     MSR.MISC_ENABLE,
     {
       read: miscEnable.read,
-      write: (run, data) => {
-        const old = miscEnable.read(run)!;
+      write: (run, data, asker) => {
+        if (asker === 'host') return miscEnable.write(run, data, asker);
+        const old = miscEnable.read(run, asker)!;
         if (((old ^ data) & MISC_ENABLE_PMU) !== 0n) return false;
-        return miscEnable.write(run, (data & ~MISC_ENABLE_EMON) | (old & MISC_ENABLE_EMON));
+        return miscEnable.write(run, (data & ~MISC_ENABLE_EMON) | (old & MISC_ENABLE_EMON), asker);
       },
     },
   ],
@@ -90,9 +107,9 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
   [
     MSR.TSC_DEADLINE,
     {
-      read: ({ apic }) => apic.tscDeadline,
+      read: ({ apic }) => apic.timer.tscDeadline,
       write: ({ apic }, data) => {
-        apic.tscDeadline = data;
+        apic.timer.tscDeadline = data;
         return true;
       },
     },
@@ -103,7 +120,6 @@ const TABLE: ReadonlyMap<number, Msr> = new Map<number, Msr>([
     (index) => [index, kept(index, 0n, (data) => bytesOf(data).every(isMemoryType))] as const,
   ),
   ...Array.from({ length: 16 }, (_, i) => [0x200 + i, kept(0x200 + i, 0n, variableMtrr(i))] as const),
-  ...Array.from({ length: 4 * MC_BANKS }, (_, i) => [0x400 + i, kept(0x400 + i, 0n, machineCheckBank(i))] as const),
 ]);
 
 /** kvm_mtrr_valid() of IA32_MTRR_PHYSBASEn (even) and IA32_MTRR_PHYSMASKn. */
@@ -115,33 +131,30 @@ function variableMtrr(i: number): (data: bigint, run: TdRun) => boolean {
   };
 }
 
-/** set_msr_mce(): MCi_CTL is all ones or zero, MCi_STATUS can be cleared. */
-function machineCheckBank(i: number): (data: bigint) => boolean {
-  if (i % 4 === 0) return (data) => data === 0n || (data | 0x401n) === U64;
-  return (data) => i % 4 !== 1 || data === 0n;
-}
-
 /**
- * MSRs that a TD reads and writes with TDG.VP.VMCALL (tdx_get_msr, tdx_set_msr, kvm_get_msr_common, kvm_set_msr_common),
+ * MSRs that a TD reads and writes with TDG.VP.VMCALL, and user space with KVM_GET_MSRS and KVM_SET_MSRS (tdx_get_msr, tdx_set_msr, kvm_get_msr_common, kvm_set_msr_common),
  * with KVM's defaults: no local machine check, no CMCI, quirks as they are. ARCH_CAPABILITIES, which a TD has natively, is
  * not among them.
  */
 export class Msrs {
   readonly kept = new Map<number, bigint>();
+  readonly machineCheck = new MachineCheck();
 
   constructor(private readonly run: TdRun) {}
 
   /** Undefined where KVM refuses. */
-  read(index: number): bigint | undefined {
+  read(index: number, asker: Asker): bigint | undefined {
+    if (this.machineCheck.has(index)) return this.machineCheck.read(index, asker === 'host');
     const x2apic = x2apicRegister(index);
-    return x2apic === undefined ? TABLE.get(index)?.read(this.run) : this.run.apic.read(x2apic);
+    return x2apic === undefined ? TABLE.get(index)?.read(this.run, asker) : this.run.apic.read(x2apic);
   }
 
   /** False where KVM refuses. */
-  write(index: number, data: bigint): boolean {
+  write(index: number, data: bigint, asker: Asker): boolean {
+    if (this.machineCheck.has(index)) return this.machineCheck.write(index, data, asker === 'host');
     const x2apic = x2apicRegister(index);
     return x2apic === undefined
-      ? (TABLE.get(index)?.write(this.run, data) ?? false)
+      ? (TABLE.get(index)?.write(this.run, data, asker) ?? false)
       : this.run.apic.write(x2apic, data);
   }
 }

@@ -18,7 +18,7 @@ export function emulateRdmsr(run: TdRun): Handled {
     return 'enter';
   };
   const filtered = run.td.vm.msrFilter?.allows(index, MSR_FILTER.READ) === false;
-  const value = filtered ? undefined : run.msrs.read(index);
+  const value = filtered ? undefined : run.msrs.read(index, 'guest');
   if (value !== undefined) return answer(value);
   const why = filtered ? WHY.FILTER : WHY.INVALID;
   return refuseMsr(run, why, { reason: 'x86-rdmsr', index, why }, (msr) => answer(msr.data ?? 0n));
@@ -29,7 +29,7 @@ export function emulateWrmsr(run: TdRun): Handled {
   const index = indexOf(run);
   const { r13: data } = run.regs;
   const filtered = run.td.vm.msrFilter?.allows(index, MSR_FILTER.WRITE) === false;
-  if (!filtered && run.msrs.write(index, data)) return 'enter';
+  if (!filtered && run.msrs.write(index, data, 'guest')) return 'enter';
   const why = filtered ? WHY.FILTER : WHY.INVALID;
   return refuseMsr(run, why, { reason: 'x86-wrmsr', index, why, data }, () => 'enter');
 }

@@ -1,5 +1,6 @@
 import type { ExitReply, VcpuExit } from '../../../kvm/exits.js';
 import type { EnterHost, VpEnterResult } from '../../module/seamcall.js';
+import { letOthersRun, turnIsDue } from '../../turn.js';
 import { NoEngine } from '../engine.js';
 import { Refusal } from '../refusal.js';
 import type { Td } from '../td.js';
@@ -7,13 +8,12 @@ import type { TdVcpu } from '../td-vcpu.js';
 import { EXIT_REASON } from './exit-reason.js';
 import { handleExit } from './handle-exit.js';
 import type { Handled, Takes, UserExit } from './handled.js';
+import { keepAlive } from './keep-alive.js';
 import { LocalApic } from './local-apic.js';
 import { Msrs } from './msrs.js';
 import { takeRegisters, zeroRegisters } from './registers.js';
 import { SharedMemory } from './shared-memory.js';
-import { keepAlive, letOthersRun } from './turn.js';
 
-const NMI_VECTOR = 2;
 const NO_ENGINE = "KVM_RUN's checks passed, but the model has nothing that executes its guests";
 
 /** The KVM_RUN under way, as far as whoever serves it needs it. */
@@ -25,10 +25,7 @@ export interface RunRequest {
   step<T>(body: () => T): T;
 }
 
-/**
- * What KVM keeps of a TD's vCPU between TDH.VP.ENTERs, and KVM_RUN itself. Interrupts reach a halted vCPU, and end
- * MapGPA early; the model delivers none to the guest.
- */
+/** What KVM keeps of a TD's vCPU between TDH.VP.ENTERs, and KVM_RUN itself. */
 export class TdRun {
   readonly regs = zeroRegisters();
   /** RAX of the last TDH.VP.ENTER. */
@@ -45,6 +42,7 @@ export class TdRun {
   #takes: Takes | undefined;
   /** Takes the processor out of the guest. */
   #kick = new AbortController();
+  #inside = false;
   /** The signal of the last KVM_RUN; listened to until another comes, for most runs of a vCPU share theirs. */
   #signal: AbortSignal | undefined;
   readonly #onSignal = () => this.kick();
@@ -62,6 +60,7 @@ export class TdRun {
         return kicked();
       },
       readShared: (gpa, length) => shared.read(gpa, length),
+      posted: this.apic.posted,
       writeShared: (gpa, bytes) => shared.write(gpa, bytes),
       isMmio: (gpa) => shared.isMmio(gpa),
     };
@@ -76,11 +75,14 @@ export class TdRun {
     return this.#takes;
   }
 
-  /** kvm_vcpu_has_events(): an interrupt was posted, and the guest was not entered since and did not block it when it halted. */
+  /** kvm_vcpu_has_events(): an NMI, or an interrupt that the guest did not block when it halted. */
   hasEvents(): boolean {
-    const { posted } = this.apic;
-    const blocked = this.exitReason === EXIT_REASON.HLT && this.regs.r12 !== 0n;
-    return blocked ? posted.has(NMI_VECTOR) : posted.size > 0;
+    const { nmi, posted } = this.apic;
+    if (nmi) return true;
+    const halted = this.exitReason === EXIT_REASON.HLT;
+    if (halted && this.regs.r12 !== 0n) return false;
+    // tdx_protected_apic_has_interrupt(): what was there before another exit is blocked, or it would have been taken.
+    return posted.outstanding || (halted && this.vcpu.hasVirtualInterrupt());
   }
 
   /** kvm_emulate_halt_noskip() with the local APIC in the kernel: the vCPU waits, unless there is something for it already. */
@@ -98,6 +100,16 @@ export class TdRun {
   /** kvm_vcpu_kick(): out of the guest, to look what there is to do. */
   kick(): void {
     this.#kick.abort();
+    this.wake();
+  }
+
+  /** The interrupt with POSTED_INTR_VECTOR: a vCPU that is inside takes what was posted, and goes on. */
+  notify(): void {
+    const kick = this.#kick;
+    if (this.#inside && !kick.signal.aborted) {
+      this.#kick = new AbortController();
+      kick.abort();
+    }
     this.wake();
   }
 
@@ -133,6 +145,11 @@ export class TdRun {
 
   /** The vCPU's descriptor is closed: no KVM_RUN comes any more. */
   release(): void {
+    this.#unlisten();
+    this.apic.timer.stop();
+  }
+
+  #unlisten(): void {
     this.#signal?.removeEventListener('abort', this.#onSignal);
     this.#signal = undefined;
   }
@@ -140,7 +157,7 @@ export class TdRun {
   #listen(signal: AbortSignal): void {
     if (this.#kick.signal.aborted) this.#kick = new AbortController();
     if (signal === this.#signal) return;
-    this.release();
+    this.#unlisten();
     this.#signal = signal;
     signal.addEventListener('abort', this.#onSignal, { once: true });
   }
@@ -152,11 +169,22 @@ export class TdRun {
   }
 
   /** vcpu_enter_guest(): one TDH.VP.ENTER and what it leaves to do. */
-  async #enter({ step }: RunRequest): Promise<Handled> {
-    await letOthersRun();
+  async #enter({ step, signal }: RunRequest): Promise<Handled> {
+    if (turnIsDue()) await letOthersRun();
     const { regs, vcpu } = this;
-    this.apic.posted.clear();
-    const result = await step(() => this.td.seamcalls.vpEnter({ ...regs, rcx: vcpu.tdvpr }, this.#host));
+    // A kick that was for something else than the signal has done its work: the vCPU is outside.
+    if (this.#kick.signal.aborted && !signal.aborted) this.#kick = new AbortController();
+    if (this.apic.nmi) {
+      this.apic.nmi = false;
+      vcpu.injectNmi();
+    }
+    this.#inside = true;
+    let result: VpEnterResult;
+    try {
+      result = await step(() => this.td.seamcalls.vpEnter({ ...regs, rcx: vcpu.tdvpr }, this.#host));
+    } finally {
+      this.#inside = false;
+    }
     this.vpEnterRet = result.status;
     takeRegisters(regs, result);
     return step(() => handleExit(this, stuckText(result.stuck)));

@@ -1,5 +1,5 @@
 import { Refusal } from '../refusal.js';
-import { keepAlive } from './turn.js';
+import { keepAlive } from './keep-alive.js';
 
 /** kvm_vcpu_block() of a vCPU that waits for an INIT, which a TD's never gets: only a signal ends it. */
 export async function waitForInit(signal: AbortSignal): Promise<never> {

@@ -1,7 +1,7 @@
 import { integer, u32, u64 } from '../../../kvm/check.js';
 import { initVmParams } from '../../../kvm/check-init-vm.js';
 import { type CheckedSlot, enableCapArguments, memorySlot } from '../../../kvm/check-memory.js';
-import { type PackedMsrFilter, packMsrFilter } from '../../../kvm/check-msr-filter.js';
+import { msrBitmapBytes, type PackedMsrFilter, packMsrFilter } from '../../../kvm/check-msr-filter.js';
 import { KVM_TDX } from '../../../kvm/constants.js';
 import { KvmError, KvmStateError } from '../../../kvm/errors.js';
 import type { GuestMemfd } from '../../../kvm/memory.js';
@@ -236,7 +236,7 @@ function filterArgument({ flags, ranges, bitmaps }: PackedMsrFilter): MsrFilterA
   const unpacked = [];
   for (let i = 0, at = 0; i < ranges.length; i += 3) {
     const [about, base, nmsrs] = ranges.subarray(i, i + 3) as unknown as [number, number, number];
-    const end = at + Math.ceil(nmsrs / 8);
+    const end = at + msrBitmapBytes(nmsrs);
     unpacked.push({ flags: about, base, nmsrs, bitmap: bitmaps.slice(at, end) });
     at = end;
   }

@@ -10,7 +10,6 @@ import { Trap } from '../trap.js';
 import { supervisorOnly } from './control.js';
 import type { Family, Translate } from './family.js';
 import { portsAllowed } from './far.js';
-import { readTsc } from './processor.js';
 
 /** @param supervisor whether less privilege gets #GP before the event is seen: SDM volume 3, 27.1.1. */
 function trapped(name: TrappedInstruction, supervisor: boolean): Translate {
@@ -66,7 +65,7 @@ function readMsr(m: Machine, index: number): bigint | undefined {
   if (index === EFER) return BigInt(state.efer);
   if (index === FS_BASE) return BigInt.asUintN(64, BigInt(state.fs.base));
   if (index === GS_BASE) return BigInt.asUintN(64, BigInt(state.gs.base));
-  if (index === TSC) return readTsc();
+  if (index === TSC) return state.tsc();
   return OWN_MSRS.has(index) ? (state.msrs.get(index) ?? 0n) : undefined;
 }
 

@@ -46,8 +46,9 @@ const changeFlags = (change: (flags: number) => number): Translate =>
   });
 
 function setInterrupts(enabled: boolean): Translate {
-  return always(({ state }) => {
+  return always(({ state, next }) => {
     if (state.cpl > (state.flags & IOPL) >> 12) throw new GuestFault(VECTOR.GP, 0);
+    if (enabled && (state.flags & IF) === 0) state.shadowIp = next;
     state.flags = enabled ? state.flags | IF : state.flags & ~IF;
   });
 }
@@ -61,12 +62,9 @@ function setAlignment(on: boolean): Translate {
   });
 }
 
-/** The time-stamp counter: a tick a nanosecond of this machine's monotonic clock. */
-export const readTsc = (): bigint => process.hrtime.bigint();
-
 function timeStamp(m: Machine): void {
   if ((m.state.cr4 & CR4_TSD) !== 0) supervisorOnly(m);
-  const now = readTsc();
+  const now = m.state.tsc();
   m.state.gprs[RAX] = now & 0xffff_ffffn;
   m.state.gprs[RDX] = now >> 32n;
 }

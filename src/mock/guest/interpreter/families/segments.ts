@@ -11,6 +11,7 @@ const SS = 2;
 
 function loadStackSegment(m: Machine, selector: number): void {
   const { state, memory } = m;
+  state.shadowIp = m.next;
   const { cpl } = state;
   const rpl = selector & 3;
   if (isNull(selector)) {

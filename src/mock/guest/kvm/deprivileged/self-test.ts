@@ -105,7 +105,7 @@ async function outcome(system: KvmSystem, abilities: Abilities, deprivilege: boo
     writeShared: () => false,
     cpuid: () => undefined,
   };
-  const td = new KvmTd(system, space, abilities, false, deprivilege);
+  const td = new KvmTd(system, space, abilities, false, { deprivileges: deprivilege });
   try {
     td.pagesMapped(0, END);
     const vcpu = td.createVcpu(0, new BigUint64Array(16));
