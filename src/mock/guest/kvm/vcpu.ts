@@ -16,6 +16,7 @@ import { disassemble } from '../interpreter/decode.js';
 import { codeAddress, codeBits, MAX_INSN } from './code.js';
 import { Deprivileged } from './deprivileged/deprivileged.js';
 import { handleExit } from './exits.js';
+import { stepInSoftware } from './step.js';
 import type { KvmTd } from './td.js';
 
 interface Injection {
@@ -163,10 +164,23 @@ export class KvmEngineVcpu implements EngineVcpu {
     if (exit.reason !== 'shutdown' || !this.#deprivileged?.active) return await handleExit(this, exit);
     const event = await this.#deprivileged.trapped();
     if (event !== undefined) return { event };
-    // What opens the window, STI or IRET, traps.
-    if (this.interruptWindow && this.interruptible) return { event: { kind: 'interrupt-window' } };
+    if (this.interruptWindow) {
+      // What opens the window, STI or IRET, traps.
+      const stopped = this.#leaveShadow();
+      if (stopped !== undefined) return { event: stopped };
+      if (this.interruptible) return { event: { kind: 'interrupt-window' } };
+    }
     this.push();
     return {};
+  }
+
+  /** Executes in software what STI or a load of SS keeps interrupts from: KVM did not see those. */
+  #leaveShadow(): GuestEvent | undefined {
+    while (this.state.shadowIp === this.state.ip) {
+      const event = stepInSoftware(this);
+      if (event !== undefined) return event;
+    }
+    return undefined;
   }
 
   /** The registers after a run that its signal ended. */

@@ -116,6 +116,7 @@ export class Deprivileged {
     }
     for (const [n, name] of GPRS.entries()) state.gprs[n] = regs[name];
     state.rip = regs.rip;
+    state.shadowIp = Number.NaN;
     takeFlags(state, regs.rflags);
   }
 
@@ -208,8 +209,10 @@ export class Deprivileged {
   /** CPL 0 may, whatever IOPL is. */
   #setInterrupts(enabled: boolean): undefined {
     const { state } = this.vcpu;
-    state.flags = (enabled ? state.flags | IF : state.flags & ~IF) >>> 0;
+    const before = state.flags;
+    state.flags = (enabled ? before | IF : before & ~IF) >>> 0;
     state.ip += 1;
+    if (enabled && (before & IF) === 0) state.shadowIp = state.ip;
   }
 
   /** The guest may have copied code with replaced instructions: this one is known from now on. */
