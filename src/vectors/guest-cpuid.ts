@@ -1,3 +1,4 @@
+import { GPRS } from '../kvm/gprs.js';
 import { decodeTdxStatus } from '../kvm/status.js';
 import { cpuid, type ProcessorState } from '../mock/module/cpuid.js';
 import type { GuestCall, GuestException } from '../mock/module/guest-call.js';
@@ -45,24 +46,6 @@ interface GuestCpuidCase {
 /** What a case gives, by the names of `expect`. */
 type Outcome = Record<string, unknown>;
 
-const GPRS = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-];
 /** TDCS.TD_CTLS. */
 const TD_CTLS = 0x1110_0003_0000_0017n;
 /** In the lower half of what TDH.VP.ENTER returns. */
@@ -98,7 +81,9 @@ function runGuest(call: GuestCall, { xcr0, xss, td_ctls, cr4, mode64, expect }: 
 }
 
 const entryGprs = ({ gprs }: Vcpu, names: readonly string[]): Record<string, string> =>
-  Object.fromEntries(names.map((name) => [name, `0x${(gprs[GPRS.indexOf(name)] ?? 0n).toString(16)}`]));
+  Object.fromEntries(
+    names.map((name) => [name, `0x${(gprs[(GPRS as readonly string[]).indexOf(name)] ?? 0n).toString(16)}`]),
+  );
 
 function run(module: VectorModule, testCase: GuestCpuidCase): Outcome {
   const params = new Uint8Array(TD_PARAMS_SIZE);

@@ -1,6 +1,7 @@
 // TDG.VP.VMCALL<ReportFatalError>: the last words of a guest (Intel TDX GHCI).
 
-import { GPRS, type Gpr } from '../trace/registers.js';
+import { GPRS } from '../../kvm/gprs.js';
+import type { Gpr } from '../trace/registers.js';
 
 export interface FatalError {
   /** Lower half of R12: TD-specific. */

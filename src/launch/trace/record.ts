@@ -1,10 +1,12 @@
 // One line of a trace: what a guest did and what it was told, whoever saw it.
+
+import { GPRS } from '../../kvm/gprs.js';
 import { decodeTdxStatus } from '../../kvm/index.js';
 import type { SeamcallTrace } from '../../mock/kernel/seamcalls.js';
 import type { GuestTrace } from '../../mock/module/guest-trace.js';
 import type { RunEvent } from '../run/options.js';
 import { exitText, type Facts, hex, replyFacts } from './exit-text.js';
-import { GPRS, type Gpr, gpr, gprRecord } from './registers.js';
+import { type Gpr, gpr, gprRecord } from './registers.js';
 import { seamcallFacts, seamcallName, seamcallStatus } from './seamcalls.js';
 import { EXIT_REASON_OUTPUT, TDG_LEAVES } from './tdg-leaves.js';
 import { vmcallText } from './vmcalls.js';

@@ -1,22 +1,4 @@
-/** General registers in the order of their encodings: of GuestTrace, of KVM_SYSTEM_EVENT_TDX_FATAL, of VMCALL's mask. */
-export const GPRS = [
-  'rax',
-  'rcx',
-  'rdx',
-  'rbx',
-  'rsp',
-  'rbp',
-  'rsi',
-  'rdi',
-  'r8',
-  'r9',
-  'r10',
-  'r11',
-  'r12',
-  'r13',
-  'r14',
-  'r15',
-] as const;
+import { GPRS } from '../../kvm/gprs.js';
 
 export type Gpr = (typeof GPRS)[number];
 

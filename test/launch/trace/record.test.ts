@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { GPRS } from '../../../src/kvm/gprs.js';
 import { tdxStatus } from '../../../src/kvm/index.js';
 import {
   formatTrace,
@@ -7,7 +8,7 @@ import {
   recordOfSeamcall,
   traceLine,
 } from '../../../src/launch/trace/index.js';
-import { GPRS, type Gpr } from '../../../src/launch/trace/registers.js';
+import type { Gpr } from '../../../src/launch/trace/registers.js';
 import { TDH } from '../../../src/mock/module/seamcall.js';
 
 const gprs = (values: Partial<Record<Gpr, bigint>>): BigUint64Array =>

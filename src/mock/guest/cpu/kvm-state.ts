@@ -1,12 +1,8 @@
+import { GPRS } from '../../../kvm/gprs.js';
 import type { KvmDtable, KvmRegs, KvmSegment, KvmSregs } from '../../../kvm/vcpu.js';
 import type { Segment } from './segment.js';
 import { CpuState, signed, type TableRegister, unsigned } from './state.js';
 
-/** Names of the general registers, by encoding. */
-export const GPRS = [
-  ...(['rax', 'rcx', 'rdx', 'rbx', 'rsp', 'rbp', 'rsi', 'rdi'] as const),
-  ...(['r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15'] as const),
-];
 const SEGMENTS = [
   ...([
     ['es', 'es'],

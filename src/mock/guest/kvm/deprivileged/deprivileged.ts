@@ -6,13 +6,13 @@
 // change IF and IOPL, MOV from a segment register shows this host's selectors, CPUID, LAR and LSL are this host's, and
 // SYSCALL is lost. SMSW shows a CR0 without CD, NW and AM, VERR and VERW ask this host's descriptors.
 import { PAGE_SIZE } from '../../../../kvm/constants.js';
+import { GPRS } from '../../../../kvm/gprs.js';
 import type { KvmSregs } from '../../../../kvm/index.js';
 import { CR0_PG, CR4_FSGSBASE, IF } from '../../cpu/bits.js';
 import {
   type CpuState,
   deliverException,
   EptViolation,
-  GPRS,
   GuestFault,
   raise,
   Stuck,
